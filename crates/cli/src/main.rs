@@ -1,0 +1,3 @@
+//! The `manada` program.
+
+fn main() {}

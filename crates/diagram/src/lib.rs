@@ -1,0 +1,1 @@
+//! The herd as a picture: SVG, PNG, Mermaid and the terminal.

@@ -1,0 +1,1 @@
+//! PostgreSQL as Manada meets it: drives one local server, reads any server.

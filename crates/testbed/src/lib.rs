@@ -1,0 +1,1 @@
+//! Real servers, hosts with their own addresses, and faults, for tests.

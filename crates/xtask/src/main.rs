@@ -1,0 +1,2 @@
+//! Checks, benchmarks and generated documents of this repository.
+fn main() {}
