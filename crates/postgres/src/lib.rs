@@ -10,3 +10,6 @@ pub use conninfo::{Conninfo, Endpoint};
 pub use secret::Secret;
 pub use session::{ConnectError, Session};
 pub use tls::TlsSetupError;
+mod child;
+pub mod os_user;
+pub mod programs;
