@@ -1,1 +1,44 @@
 //! Real servers, hosts with their own addresses, and faults, for tests.
+//!
+//! A test target that uses them has `harness = false` in its `Cargo.toml`, and lists its tests:
+//!
+//! ```no_run
+//! use manada_testbed::{Outcome, Programs, TestServer, trials};
+//!
+//! trials![a_standby_follows_its_primary];
+//!
+//! /// Runs once per version; those that are not on this machine are counted as ignored.
+//! fn a_standby_follows_its_primary(programs: Programs) -> Outcome {
+//!     let primary = TestServer::start(&programs);
+//!     let standby = TestServer::with(&programs).start_standby_of(&primary, "s1");
+//!     primary.query("CREATE TABLE seen AS SELECT 42 AS number");
+//!     standby.wait_for("SELECT to_regclass('seen') IS NOT NULL", "t");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What goes wrong panics: in a test, a failure with its reason is all there is to do.
+
+mod background;
+mod options;
+mod port;
+mod process;
+mod programs;
+mod scratch;
+mod server;
+mod sql;
+mod template;
+mod tls;
+mod tree;
+mod trials;
+mod user;
+mod wait;
+
+pub use options::ServerOptions;
+pub use port::free_port;
+pub use programs::{Missing, Programs};
+pub use scratch::Scratch;
+pub use server::TestServer;
+pub use sql::{Pending, Row, Session, told};
+pub use trials::{Outcome, Test, run};
+pub use wait::{PATIENCE, poll_until, wait_for, wait_until};

@@ -1,0 +1,83 @@
+//! Directories of a test that vanish with it, together with the processes that work in them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::process::{self, ProcessIdentity};
+
+/// Begins the name of every scratch directory; its owner's identity follows.
+const PREFIX: &str = "manada-testbed.";
+
+/// A directory that every user may enter, of this test alone. Dropping it ends all processes
+/// whose working directory is in it (each process of a server's is) and removes it. What a
+/// killed test process left is removed when the next one makes its first.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// A new, empty one.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    #[allow(
+        clippy::new_without_default,
+        reason = "making a directory is no default"
+    )]
+    pub fn new() -> Self {
+        static SWEPT: Once = Once::new();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        SWEPT.call_once(sweep);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("{PREFIX}{}.{number}", ProcessIdentity::this()));
+        let made = fs::create_dir(&path)
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)));
+        if let Err(error) = made {
+            panic!(
+                "can't make the scratch directory {}: {error}",
+                path.display()
+            );
+        }
+        Scratch { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        clear(&self.path);
+    }
+}
+
+/// Removes what test processes left that are no more.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if owner(&entry.file_name().to_string_lossy()).is_some_and(|owner| !owner.is_alive()) {
+            clear(&entry.path());
+        }
+    }
+}
+
+/// The process that made the scratch directory of this name.
+fn owner(name: &str) -> Option<ProcessIdentity> {
+    let (owner, _number) = name.strip_prefix(PREFIX)?.rsplit_once('.')?;
+    owner.parse().ok()
+}
+
+fn clear(directory: &Path) {
+    process::end(|| process::working_below(directory));
+    // Another test process may be sweeping the same one.
+    fs::remove_dir_all(directory).ok();
+}

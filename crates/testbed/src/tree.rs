@@ -1,0 +1,72 @@
+//! Copies of directories, owned by the user that will use them.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::Path;
+
+use crate::user::User;
+
+/// Copies what is below `from` into the new directory `to`, for `owner`. What vanishes while it
+/// is read is left out, as it may when a running server's directory is copied. `take` is asked
+/// about every path, relative to `from`.
+pub(crate) fn copy(
+    from: &Path,
+    to: &Path,
+    owner: &User,
+    take: &dyn Fn(&Path) -> bool,
+) -> io::Result<()> {
+    copy_below(from, to, Path::new(""), owner, take)
+}
+
+fn copy_below(
+    from: &Path,
+    to: &Path,
+    relative: &Path,
+    owner: &User,
+    take: &dyn Fn(&Path) -> bool,
+) -> io::Result<()> {
+    let made = to.join(relative);
+    fs::DirBuilder::new().mode(0o700).create(&made)?;
+    give(&made, owner)?;
+    for entry in fs::read_dir(from.join(relative))? {
+        let entry = entry?;
+        let path = relative.join(entry.file_name());
+        if !take(&path) {
+            continue;
+        }
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_below(from, to, &path, owner, take)?;
+        } else if kind.is_file() {
+            let target = to.join(&path);
+            match fs::copy(entry.path(), &target) {
+                Ok(_) => give(&target, owner)?,
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        } else {
+            let what = format!("{} is neither file nor directory", entry.path().display());
+            return Err(io::Error::new(ErrorKind::Unsupported, what));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory that only `owner` may enter.
+pub(crate) fn make_private(path: &Path, owner: &User) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    give(path, owner)
+}
+
+/// Writes a file that only `owner` may read.
+pub(crate) fn write_private(path: &Path, text: &str, owner: &User) -> io::Result<()> {
+    fs::write(path, text)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    give(path, owner)
+}
+
+/// Gives `path` to `owner`.
+pub(crate) fn give(path: &Path, owner: &User) -> io::Result<()> {
+    chown(path, Some(owner.uid), Some(owner.gid))
+}
