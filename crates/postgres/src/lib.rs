@@ -1,8 +1,14 @@
 //! PostgreSQL as Manada meets it: drives one local server, reads any server.
 
+pub mod address;
+pub mod authority;
 pub mod conninfo;
+pub mod quote;
+pub mod replace_file;
+mod scram;
 mod secret;
 pub mod session;
+pub mod settings;
 mod tls;
 pub mod transport;
 
