@@ -20,10 +20,14 @@
 //! What goes wrong panics: in a test, a failure with its reason is all there is to do.
 
 mod background;
+pub mod faults;
+mod host;
+mod network;
 mod options;
 mod port;
 mod process;
 mod programs;
+mod run;
 mod scratch;
 mod server;
 mod sql;
@@ -34,6 +38,8 @@ mod trials;
 mod user;
 mod wait;
 
+pub use host::Host;
+pub use network::Network;
 pub use options::ServerOptions;
 pub use port::free_port;
 pub use programs::{Missing, Programs};

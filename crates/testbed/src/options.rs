@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::sync::Mutex;
 
+use crate::host::Host;
 use crate::port::free_port;
 use crate::programs::Programs;
 use crate::scratch::Scratch;
@@ -16,6 +17,9 @@ use crate::user::User;
 /// How often another port is tried when somebody else was faster.
 const PORT_TRIES_MAX: u32 = 10;
 
+/// The port of a server on a host of its own.
+const HOST_PORT: u16 = 5432;
+
 /// What a server shall be like; ends with `start` or `start_standby_of`.
 #[derive(Debug, Clone)]
 #[must_use = "nothing starts before `start`"]
@@ -27,6 +31,7 @@ pub struct ServerOptions {
     tls: bool,
     checksums: bool,
     unique: bool,
+    host: Option<Host>,
 }
 
 impl ServerOptions {
@@ -39,6 +44,7 @@ impl ServerOptions {
             tls: false,
             checksums: true,
             unique: false,
+            host: None,
         }
     }
 
@@ -77,6 +83,13 @@ impl ServerOptions {
     /// they are copies of one; this takes an `initdb`.
     pub fn unique(mut self) -> Self {
         self.unique = true;
+        self
+    }
+
+    /// On a host of a network, at its address and on PostgreSQL's own port, 5432. All hosts of
+    /// the network may connect, with a password.
+    pub fn on(mut self, host: &Host) -> Self {
+        self.host = Some(host.clone());
         self
     }
 
@@ -126,7 +139,8 @@ impl ServerOptions {
         );
         tree::write_private(&passfile, &line, &server.owner).expect("the directory is ours");
         let conninfo = format!(
-            "host=127.0.0.1 port={} user=postgres passfile='{}' application_name={name}",
+            "host={} port={} user=postgres passfile='{}' application_name={name}",
+            primary.address(),
             primary.port(),
             passfile.display()
         );
@@ -146,6 +160,7 @@ impl ServerOptions {
             scratch,
             programs: self.programs.clone(),
             owner,
+            host: self.host.clone(),
             port: 0,
             password: password.to_owned(),
             postmaster: Mutex::new(None),
@@ -174,7 +189,10 @@ impl ServerOptions {
         }
         let mut tries = 0;
         loop {
-            server.port = free_port();
+            server.port = match self.host {
+                Some(_) => HOST_PORT,
+                None => free_port(),
+            };
             tries += 1;
             let text = base.clone() + &self.settings_of(server, own);
             tree::write_private(&file, &text, &server.owner).map_err(StartError::Spawn)?;
@@ -192,7 +210,14 @@ impl ServerOptions {
             text += &format!("{name} = '{}'\n", value.replace('\'', "''"));
         };
         add("port", &server.port.to_string());
-        add("listen_addresses", "127.0.0.1");
+        add(
+            "listen_addresses",
+            if self.host.is_some() {
+                "*"
+            } else {
+                "127.0.0.1"
+            },
+        );
         add("unix_socket_directories", &directory);
         if self.tls {
             add("ssl", "on");
@@ -211,7 +236,11 @@ impl ServerOptions {
     fn write_access_rules(&self, server: &TestServer) -> io::Result<()> {
         let file = server.data().join("pg_hba.conf");
         let stock = fs::read_to_string(&file)?;
-        let text = self.access_rules.join("\n") + "\n" + &stock;
+        let mut text = self.access_rules.join("\n") + "\n" + &stock;
+        if self.host.is_some() {
+            text += "host all all samenet scram-sha-256\n\
+                     host replication all samenet scram-sha-256\n";
+        }
         tree::write_private(&file, &text, &server.owner)
     }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -73,17 +74,38 @@ impl FromStr for ProcessIdentity {
 /// The processes whose working directory is `directory` or below it. Every process of a
 /// PostgreSQL server works in its data directory.
 pub(crate) fn working_below(directory: &Path) -> Vec<Pid> {
+    all(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory)))
+}
+
+/// The processes of which `choose` says yes, given their directory in `/proc`.
+fn all(choose: impl Fn(&Path) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(Pid::from_raw)
-        .filter(|pid| {
-            let link = format!("/proc/{}/cwd", pid.as_raw_nonzero());
-            fs::read_link(link).is_ok_and(|cwd| cwd.starts_with(directory))
-        })
+        .filter(|pid| choose(Path::new(&format!("/proc/{}", pid.as_raw_nonzero()))))
         .collect()
+}
+
+/// The processes in any of the network namespaces that these files stand for.
+pub(crate) fn in_namespaces(files: &[PathBuf]) -> Vec<Pid> {
+    let identity = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let namespaces: Vec<(u64, u64)> = files.iter().filter_map(|file| identity(file)).collect();
+    all(|process| identity(&process.join("ns/net")).is_some_and(|own| namespaces.contains(&own)))
+}
+
+/// Kills the processes that `find` names at once, and waits until it finds none.
+pub(crate) fn kill(find: impl Fn() -> Vec<Pid>) {
+    poll_until(KILL_MAX, || {
+        let left = alive(find());
+        signal(&left, Signal::KILL);
+        left.is_empty()
+    });
 }
 
 /// Ends the processes that `find` names, and waits until it finds none. First with SIGQUIT, on
@@ -96,11 +118,7 @@ pub(crate) fn end(find: impl Fn() -> Vec<Pid>) {
     if poll_until(ORDERLY_END_MAX, || alive(find()).is_empty()) {
         return;
     }
-    poll_until(KILL_MAX, || {
-        let left = alive(find());
-        signal(&left, Signal::KILL);
-        left.is_empty()
-    });
+    kill(find);
 }
 
 fn alive(mut pids: Vec<Pid>) -> Vec<Pid> {

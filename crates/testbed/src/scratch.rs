@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::faults::unmount_below;
 use crate::process::{self, ProcessIdentity};
 
 /// Begins the name of every scratch directory; its owner's identity follows.
@@ -78,6 +79,7 @@ fn owner(name: &str) -> Option<ProcessIdentity> {
 
 fn clear(directory: &Path) {
     process::end(|| process::working_below(directory));
+    unmount_below(directory);
     // Another test process may be sweeping the same one.
     fs::remove_dir_all(directory).ok();
 }

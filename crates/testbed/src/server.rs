@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio_postgres::{Config, Error};
 
 use crate::background;
+use crate::host::Host;
 use crate::options::ServerOptions;
 use crate::process;
 use crate::programs::Programs;
@@ -36,6 +37,7 @@ pub struct TestServer {
     pub(crate) scratch: Scratch,
     pub(crate) programs: Programs,
     pub(crate) owner: User,
+    pub(crate) host: Option<Host>,
     pub(crate) port: u16,
     pub(crate) password: String,
     pub(crate) postmaster: Mutex<Option<Child>>,
@@ -56,7 +58,12 @@ impl TestServer {
         ServerOptions::new(programs)
     }
 
-    /// The port on which it listens, at 127.0.0.1.
+    /// Where it listens: 127.0.0.1, or the address of the host it is on.
+    pub fn address(&self) -> &str {
+        self.host.as_ref().map_or("127.0.0.1", Host::address)
+    }
+
+    /// The port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -104,8 +111,10 @@ impl TestServer {
     /// The superuser's URI, password included, over TCP to `postgres`.
     pub fn uri(&self) -> String {
         format!(
-            "postgresql://postgres:{}@127.0.0.1:{}/postgres",
-            self.password, self.port
+            "postgresql://postgres:{}@{}:{}/postgres",
+            self.password,
+            self.address(),
+            self.port
         )
     }
 
@@ -262,7 +271,14 @@ impl TestServer {
 
     /// Starts the postmaster and waits until it accepts connections.
     pub(crate) fn launch(&self) -> Result<(), StartError> {
-        let mut command = Command::new("setpriv");
+        let mut command = match &self.host {
+            Some(host) => host.command_of(&self.owner),
+            None => {
+                let mut command = Command::new("setpriv");
+                self.owner.runs(&mut command);
+                command
+            }
+        };
         command
             // When this process dies, however it does, the server ends too.
             .arg("--pdeathsig=QUIT")
@@ -271,7 +287,6 @@ impl TestServer {
             .arg(self.data())
             .current_dir(self.directory())
             .stdin(Stdio::null());
-        self.owner.runs(&mut command);
         let log = self.log_file();
         let spawned = fs::File::options()
             .create(true)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::programs::Programs;
+use crate::run::output;
 use crate::scratch::Scratch;
 use crate::tree;
 use crate::user::User;
@@ -107,16 +108,4 @@ fn initdb(programs: &Programs, checksums: bool, data: &Path, owner: &User) -> io
     }
     owner.runs(&mut command);
     output(&mut command).map(|_| ())
-}
-
-/// What `command` prints; an error with all it said when it fails.
-fn output(command: &mut Command) -> io::Result<String> {
-    let output = command.output().map_err(|error| {
-        io::Error::new(error.kind(), format!("{command:?} did not start: {error}"))
-    })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(io::Error::other(format!("{command:?} failed: {said}")));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
