@@ -2,7 +2,13 @@
 
 pub mod address;
 pub mod authority;
+mod child;
 pub mod conninfo;
+pub mod durable;
+pub mod initdb;
+pub mod os_user;
+pub mod process;
+pub mod programs;
 pub mod quote;
 pub mod replace_file;
 mod scram;
@@ -16,6 +22,3 @@ pub use conninfo::{Conninfo, Endpoint};
 pub use secret::Secret;
 pub use session::{ConnectError, Session};
 pub use tls::TlsSetupError;
-mod child;
-pub mod os_user;
-pub mod programs;
