@@ -1,2 +1,29 @@
-//! Checks, benchmarks and generated documents of this repository.
-fn main() {}
+//! Checks, benchmarks and generated documents of this repository: `cargo xtask --help`.
+
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Checks, benchmarks and generated documents of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Check what the compiler does not: crate edges, printing, file sizes, reasons, documents.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match Task::parse() {
+        Task::Tidy => tidy::run(),
+    }
+}
+
+/// The repository's root, of which cargo tells the way from here.
+fn repository() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().nth(2);
+    root.expect("this crate is in crates/xtask").to_owned()
+}
