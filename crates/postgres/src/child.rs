@@ -6,8 +6,6 @@ use std::process::Command;
 
 use rustix::process::{Gid, Signal, Uid};
 
-use crate::os_user::OsUser;
-
 /// How long a child program lives, seen from us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lifetime {
@@ -17,22 +15,29 @@ pub(crate) enum Lifetime {
     SurvivesUs,
 }
 
-/// Has `command` become `user` and live as `life` says.
+/// Another user's numbers, to be taken on.
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+}
+
+/// Has `command` become somebody else, if asked to, and live as `life` says.
 ///
 /// The standard library's own `uid`/`gid` would drop the user's supplementary groups, which a
 /// server may need (a private key readable by `ssl-cert`).
 #[allow(unsafe_code)]
-pub(crate) fn prepare(command: &mut Command, user: &OsUser, life: Lifetime) {
-    let uid = Uid::from_raw(user.uid());
-    let gid = Gid::from_raw(user.gid());
-    let groups: Option<Vec<Gid>> = user
-        .groups_to_take()
-        .map(|groups| groups.iter().copied().map(Gid::from_raw).collect());
+pub(crate) fn prepare(command: &mut Command, become_user: Option<Identity>, life: Lifetime) {
+    let numbers = become_user.map(|identity| {
+        let groups: Vec<Gid> = identity.groups.into_iter().map(Gid::from_raw).collect();
+        let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+        (uid, gid, groups)
+    });
     let between_fork_and_exec = move || -> io::Result<()> {
-        if let Some(groups) = &groups {
+        if let Some((uid, gid, groups)) = &numbers {
             rustix::thread::set_thread_groups(groups)?;
-            rustix::thread::set_thread_gid(gid)?;
-            rustix::thread::set_thread_uid(uid)?;
+            rustix::thread::set_thread_gid(*gid)?;
+            rustix::thread::set_thread_uid(*uid)?;
         }
         match life {
             // After the change of user, which would clear it.

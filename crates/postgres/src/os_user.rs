@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
 
-use crate::child::{self, Lifetime};
+use crate::child::{self, Identity, Lifetime};
 
 /// Who runs new servers where root asks for one and this user exists.
 const SERVER_USER: &str = "postgres";
@@ -163,11 +163,6 @@ impl OsUser {
         self.gid
     }
 
-    /// The groups a child has to take on to become this user; `None` where we are that user.
-    pub(crate) fn groups_to_take(&self) -> Option<&[u32]> {
-        self.groups_to_take.as_deref()
-    }
-
     /// A program to be run as this user: no input, a neutral working directory, messages in
     /// English, and none of libpq's or the server's environment variables. It ends with us.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
@@ -188,7 +183,12 @@ impl OsUser {
             .env("LOGNAME", &self.name)
             .current_dir("/")
             .stdin(std::process::Stdio::null());
-        child::prepare(&mut command, self, life);
+        let become_user = self.groups_to_take.clone().map(|groups| Identity {
+            uid: self.uid,
+            gid: self.gid,
+            groups,
+        });
+        child::prepare(&mut command, become_user, life);
         command
     }
 

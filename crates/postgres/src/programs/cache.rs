@@ -1,5 +1,6 @@
-//! Where fetched server programs are kept: `manada/postgresql-17.10-x86_64/` in the user's cache.
+//! Where fetched server programs are kept: `manada/postgresql-17.10-x86_64-wheel/` in the user's cache.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use etcetera::{BaseStrategy, base_strategy::Xdg};
 use manada_model::MajorVersion;
 
+use super::artefacts::{Artefact, Machine};
 use crate::os_user::we_are_root;
 
 /// Root's own directories are closed to the user that runs the servers; this one is open to all.
@@ -67,20 +69,80 @@ impl Cache {
         &self.directory
     }
 
-    /// The programs of this major version, if they were fetched; the newest of several.
+    /// The programs of this major version, if they were fetched: the build pinned now, else the
+    /// newest of those that earlier versions of Manada pinned.
     pub(super) fn bin_dir(&self, major: MajorVersion) -> Option<PathBuf> {
+        let pinned = Machine::ours()
+            .into_iter()
+            .flat_map(|machine| Artefact::of(major, machine))
+            .map(|artefact| self.directory.join(artefact.directory_name()));
+        let earlier = self.earlier(major);
+        pinned
+            .chain(earlier)
+            .map(|home| home.join("bin"))
+            .find(|bin_dir| bin_dir.join("postgres").exists())
+    }
+
+    fn earlier(&self, major: MajorVersion) -> Vec<PathBuf> {
         let prefix = format!("postgresql-{major}.");
-        let entries = fs::read_dir(&self.directory).ok()?;
-        entries
+        let minor_of = |name: &OsStr| -> Option<u32> {
+            let (minor, _) = name.to_str()?.strip_prefix(&prefix)?.split_once('-')?;
+            minor.parse().ok()
+        };
+        let Ok(entries) = fs::read_dir(&self.directory) else {
+            return Vec::new();
+        };
+        let mut homes: Vec<(u32, PathBuf)> = entries
             .filter_map(Result::ok)
-            .filter(|entry| {
-                entry
-                    .file_name()
-                    .as_encoded_bytes()
-                    .starts_with(prefix.as_bytes())
-            })
-            .map(|entry| entry.path().join("bin"))
-            .filter(|bin_dir| bin_dir.join("postgres").exists())
-            .max()
+            .filter_map(|entry| Some((minor_of(&entry.file_name())?, entry.path())))
+            .collect();
+        homes.sort();
+        homes.into_iter().rev().map(|(_, home)| home).collect()
+    }
+
+    /// The error that `source`, met while working in the cache, amounts to.
+    pub(super) fn error(&self, source: io::Error) -> CacheError {
+        let directory = self.directory.clone();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                CacheError::Full { directory }
+            }
+            _ => CacheError::NotWritable { directory, source },
+        }
+    }
+
+    /// Whether `error` says something about the cache rather than about what was read.
+    pub(super) fn is_at_fault(&self, error: &io::Error) -> bool {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::PermissionDenied
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_earlier_builds_is_used_where_the_pinned_one_is_not_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache::at(directory.path().to_path_buf());
+        assert_eq!(cache.bin_dir(MajorVersion::V17), None);
+        for name in [
+            "postgresql-17.2-x86_64-npm",
+            "postgresql-17.11-x86_64-npm",
+            "postgresql-17.x",
+            "postgresql-16.99-x86_64-npm",
+        ] {
+            let bin = directory.path().join(name).join("bin");
+            fs::create_dir_all(&bin).expect("made");
+            fs::write(bin.join("postgres"), "").expect("written");
+        }
+        let newest = directory.path().join("postgresql-17.11-x86_64-npm/bin");
+        assert_eq!(cache.bin_dir(MajorVersion::V17), Some(newest));
     }
 }

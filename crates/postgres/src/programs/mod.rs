@@ -1,18 +1,30 @@
 //! The server programs of one PostgreSQL version: found on this machine, or fetched.
 
+mod artefacts;
 mod cache;
+mod download;
+mod fetch;
 mod find;
 mod inspect;
+mod system_package;
+mod unpack;
 
+pub use artefacts::Artefact;
 pub use cache::{Cache, CacheError};
+pub use download::DownloadError;
+pub use fetch::{AttemptError, FetchError, FetchStep, fetch};
 pub use find::{FindError, Found, find};
 pub use inspect::{Refusal, Refused};
+pub use system_package::{Consent, InstallError, SystemPackage};
+pub use unpack::UnpackError;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use manada_model::{MajorVersion, ServerVersion};
+
+use crate::os_user::OsUser;
 
 /// A directory with `postgres` and `initdb` that were seen to run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +129,52 @@ impl fmt::Display for Wanted {
             Wanted::Directory(path) => write!(f, "the PostgreSQL in {}", path.display()),
         }
     }
+}
+
+/// No server programs could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ObtainError {
+    /// The given directory's can't be used.
+    #[error(transparent)]
+    Find(#[from] FindError),
+    /// None are installed, and none could be fetched.
+    #[error("{fetch}{}", list(refused))]
+    Fetch {
+        /// Why not.
+        fetch: FetchError,
+        /// What is installed and can't be used.
+        refused: Vec<Refused>,
+    },
+}
+
+fn list(refused: &[Refused]) -> String {
+    refused
+        .iter()
+        .map(|refused| format!("\n  - {refused}"))
+        .collect()
+}
+
+/// Finds `wanted` on this machine or in the cache, else fetches it: the way from `--pg` to
+/// programs that run. Blocks; `progress` is called while something is fetched.
+pub fn obtain(
+    wanted: &Wanted,
+    user: &OsUser,
+    cache: &Cache,
+    progress: &mut dyn FnMut(FetchStep),
+) -> Result<ServerPrograms, ObtainError> {
+    let found = find(wanted, user, cache)?;
+    if let Some(programs) = found.programs {
+        return Ok(programs);
+    }
+    let major = match wanted {
+        Wanted::Major(major) => Some(*major),
+        Wanted::Newest | Wanted::Directory(_) => None,
+    };
+    let search_path = std::env::var_os("PATH").unwrap_or_default();
+    fetch(major, user, cache, &search_path, progress).map_err(|fetch| ObtainError::Fetch {
+        fetch,
+        refused: found.refused,
+    })
 }
 
 #[cfg(test)]
