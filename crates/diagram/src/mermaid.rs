@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::picture::{Condition, Link, Node, Picture, Role, SyncState};
+use manada_model::SyncState;
+
+use crate::picture::{Condition, Link, Node, Picture, Role};
 use crate::words;
 
 /// Draws the picture as the text of a Mermaid flowchart.

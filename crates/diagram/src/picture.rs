@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use manada_model::TimelineId;
+use manada_model::{SyncState, TimelineId};
 
 /// A herd to draw.
 ///
@@ -89,21 +89,8 @@ pub enum Link {
     CatchingUp(SyncState, Lag),
     /// The upstream has no walsender for the standby.
     Broken,
-    /// The upstream could not be asked.
+    /// The upstream could not be asked, or does not show it to this role.
     Unknown,
-}
-
-/// `pg_stat_replication.sync_state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncState {
-    /// Commits wait for it.
-    Sync,
-    /// Commits wait for some of those so marked.
-    Quorum,
-    /// It takes the place of a synchronous standby that fails.
-    Potential,
-    /// Commits do not wait for it.
-    Async,
 }
 
 /// How far a standby is behind in replaying, where it is known.

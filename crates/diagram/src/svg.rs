@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use manada_model::SyncState;
+
 use crate::layout::{
     ARROWHEAD, CAPTION_SIZE, Card, Layout, Line, PILL_HEIGHT, Pill, Wire, lay_out,
 };
-use crate::picture::{Condition, Link, Picture, Role, SlotState, SyncState};
+use crate::picture::{Condition, Link, Picture, Role, SlotState};
 use crate::theme::Theme;
 use crate::words;
 

@@ -3,7 +3,9 @@
 mod canvas;
 mod text;
 
-use crate::picture::{Condition, Follower, Link, Node, Picture, Role, SlotState, SyncState};
+use manada_model::SyncState;
+
+use crate::picture::{Condition, Follower, Link, Node, Picture, Role, SlotState};
 use crate::words;
 use canvas::Canvas;
 use text::{columns, elide, wrap};

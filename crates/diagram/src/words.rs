@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::picture::{Arrow, Condition, Lag, Link, Node, Role, Slot, SlotState, SyncState};
+use manada_model::SyncState;
+
+use crate::picture::{Arrow, Condition, Lag, Link, Node, Role, Slot, SlotState};
 
 /// WAL that a slot in use may hold before the picture mentions it: one segment is nothing unusual.
 const RETAINED_BYTES_UNREMARKABLE: u64 = 64 << 20;

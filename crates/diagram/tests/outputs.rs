@@ -5,10 +5,10 @@ mod samples;
 use std::time::Duration;
 
 use manada_diagram::{
-    Arrow, Charset, Condition, Follower, Lag, Link, Node, Picture, Role, Slot, SlotState,
-    SyncState, Theme, draw, mermaid, png, svg,
+    Arrow, Charset, Condition, Follower, Lag, Link, Node, Picture, Role, Slot, SlotState, Theme,
+    draw, mermaid, png, svg,
 };
-use manada_model::TimelineId;
+use manada_model::{SyncState, TimelineId};
 use proptest::prelude::*;
 use resvg::usvg::roxmltree::Document;
 

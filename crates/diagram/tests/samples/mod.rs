@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use manada_diagram::{
-    Arrow, Condition, Follower, Lag, Link, Node, Picture, Role, Slot, SlotState, SyncState,
-};
-use manada_model::TimelineId;
+use manada_diagram::{Arrow, Condition, Follower, Lag, Link, Node, Picture, Role, Slot, SlotState};
+use manada_model::{SyncState, TimelineId};
 
 /// All of them, by name.
 pub(crate) fn all() -> Vec<(&'static str, Picture)> {
