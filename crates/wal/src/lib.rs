@@ -1,1 +1,3 @@
 //! The write-ahead log and base backups: clone, archive, restore.
+
+pub mod replication;
