@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Mutex;
 
 use crate::host::Host;
@@ -149,6 +150,18 @@ impl ServerOptions {
             ("primary_slot_name", name.to_owned()),
         ];
         self.launch(server, &own)
+    }
+
+    /// Starts it on the data directory that `make` makes at the path it is given. `password` is
+    /// its superuser's there.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn start_made_by(self, password: &str, make: impl FnOnce(&Path)) -> TestServer {
+        let server = self.server(password);
+        make(&server.data());
+        self.launch(server, &[])
     }
 
     /// The server with its directory, before there are data.

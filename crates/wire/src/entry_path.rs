@@ -1,6 +1,9 @@
 //! The path of a file within a backup: relative, and unable to leave where it is put.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The longest path that is accepted, in bytes: PostgreSQL's own limit (`MAXPGPATH`).
 pub const PATH_BYTES_MAX: usize = 1024;
@@ -66,6 +69,11 @@ impl EntryPath {
     /// The path's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The path as the operating system takes it.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
     }
 
     /// This path below a directory.

@@ -276,7 +276,8 @@ impl Header<'_> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        let path = EntryPath::parse(name)?;
+        // The server puts it before the directories that it makes up (`./pg_wal/archive_status`).
+        let path = EntryPath::parse(name.strip_prefix(b"./").unwrap_or(name))?;
         let bytes = self
             .number(Self::SIZE)
             .ok_or(TarError::MalformedNumber { field: "size" })?;
