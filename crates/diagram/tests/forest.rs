@@ -187,10 +187,10 @@ fn server(name: &str, recovery: Recovery) -> ServerStatus {
         version: ServerVersion(170_010),
         system_identifier: SystemIdentifier(7),
         cluster_name: name.to_owned(),
+        address: None,
         port: 5432,
         rights: Rights {
             statistics: true,
-            settings: true,
             superuser: false,
         },
         recovery,
@@ -204,7 +204,7 @@ fn server(name: &str, recovery: Recovery) -> ServerStatus {
         },
         archiver: Archiver {
             mode: ArchiveMode::Off,
-            has_command: Visible::Hidden,
+            has_command: false,
             archived_count: 0,
             last_archived_wal: None,
             last_archived_at: None,
@@ -229,7 +229,7 @@ fn primary() -> Recovery {
 }
 
 fn standby(name: &str, replay: Replay) -> Recovery {
-    Recovery::Standby(StandbyStatus {
+    Recovery::Standby(Box::new(StandbyStatus {
         timeline: Some(TimelineId(1)),
         receive_lsn: Some(WRITTEN),
         replay_lsn: Some(WRITTEN),
@@ -238,15 +238,15 @@ fn standby(name: &str, replay: Replay) -> Recovery {
         apply_delay: Duration::ZERO,
         walreceiver: Visible::Shown(Some(Walreceiver {
             state: "streaming".to_owned(),
-            sender_host: None,
-            sender_port: None,
+            sender: None,
             slot_name: Some(format!("manada_{name}")),
             written_lsn: Some(WRITTEN),
             flushed_lsn: Some(WRITTEN),
             last_message_at: None,
         })),
         application_name: Visible::Shown(name.to_owned()),
-    })
+        configured_upstreams: Visible::Hidden,
+    }))
 }
 
 fn walsender(name: &str, sync_state: SyncState, replay_lsn: Lsn) -> Walsender {

@@ -19,9 +19,9 @@ pub use lsn::{Lsn, ParseLsnError};
 pub use name::{HerdName, InvalidName, NodeName, SlotName};
 pub use server_status::{
     ArchiveMode, Archiver, Member, PolicySetting, PrimaryStatus, Recovery, Replay, Rights,
-    ServerStatus, Slot, SlotKind, SlotWal, StandbyStatus, SyncState, SynchronousCommit,
-    SynchronousCommitOverride, Visible, WaitingCommits, Walreceiver, Walsender, WalsenderProgress,
-    WalsenderState,
+    SenderAddress, ServerStatus, Slot, SlotKind, SlotWal, StandbyStatus, SyncState,
+    SynchronousCommit, SynchronousCommitOverride, Visible, WaitingCommits, Walreceiver, Walsender,
+    WalsenderProgress, WalsenderState,
 };
 pub use sync_policy::{ParseSyncPolicyError, StandbyName, SyncMethod, SyncPolicy, SyncRule};
 pub use system_identifier::SystemIdentifier;

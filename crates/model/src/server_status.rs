@@ -1,5 +1,6 @@
 //! What one server said of itself, and when.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct ServerStatus {
     pub system_identifier: SystemIdentifier,
     /// `cluster_name`; empty where it is not set.
     pub cluster_name: String,
+    /// The address at which it was asked; `None` over a Unix socket.
+    pub address: Option<IpAddr>,
     /// The `port` it listens on.
     pub port: u16,
     /// What the role that asked may see.
@@ -45,13 +48,11 @@ pub struct ServerStatus {
     pub members: Vec<Member>,
 }
 
-/// What the role that asked may see. Every server shows positions and slots to everybody.
+/// What the role that asked may see. Every server shows its own positions and slots to everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rights {
     /// Privileges of `pg_read_all_stats`: walsenders' progress, the walreceiver, who waits.
     pub statistics: bool,
-    /// Privileges of `pg_read_all_settings`: `primary_conninfo` and `archive_command`.
-    pub settings: bool,
     /// Superuser.
     pub superuser: bool,
 }
@@ -93,7 +94,7 @@ pub enum Recovery {
     /// `pg_is_in_recovery()` is false.
     Primary(PrimaryStatus),
     /// `pg_is_in_recovery()` is true.
-    Standby(StandbyStatus),
+    Standby(Box<StandbyStatus>),
 }
 
 /// A server that takes writes.
@@ -139,9 +140,30 @@ pub struct StandbyStatus {
     pub apply_delay: Duration,
     /// Its walreceiver; `None` where none runs.
     pub walreceiver: Visible<Option<Walreceiver>>,
-    /// `application_name` of `primary_conninfo`, else what a walreceiver says without one:
+    /// The name its walreceiver gives itself: `application_name` of `primary_conninfo`, else
     /// `cluster_name`, else `walreceiver`.
     pub application_name: Visible<String>,
+    /// Where `primary_conninfo` says it shall receive from, in that order.
+    pub configured_upstreams: Visible<Vec<SenderAddress>>,
+}
+
+/// A server a standby receives from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct SenderAddress {
+    /// A name, an address or a socket's directory.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl fmt::Display for SenderAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// `pg_get_wal_replay_pause_state()`.
@@ -161,10 +183,8 @@ pub enum Replay {
 pub struct Walreceiver {
     /// `status`, such as `streaming` or `waiting`.
     pub state: String,
-    /// The host it receives from: a name, an address or a socket's directory.
-    pub sender_host: Option<String>,
-    /// Its port.
-    pub sender_port: Option<u16>,
+    /// The server it receives from.
+    pub sender: Option<SenderAddress>,
     /// The slot it uses there.
     pub slot_name: Option<String>,
     /// Written here, perhaps not flushed yet.
@@ -347,7 +367,7 @@ pub struct Archiver {
     /// Whether WAL is archived here.
     pub mode: ArchiveMode,
     /// Whether a command or library to do it with is set.
-    pub has_command: Visible<bool>,
+    pub has_command: bool,
     /// Segments archived since the statistics were reset.
     pub archived_count: u64,
     /// The last segment archived.

@@ -6,6 +6,7 @@ mod child;
 pub mod conninfo;
 pub mod durable;
 pub mod initdb;
+pub mod observe;
 pub mod os_user;
 pub mod process;
 pub mod programs;

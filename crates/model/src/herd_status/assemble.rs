@@ -121,13 +121,8 @@ fn upstream_of(
 ) -> Option<Upstream> {
     let standby = answer.outcome.as_ref().ok().and_then(ServerStatus::standby);
     let walreceiver = standby.and_then(|standby| standby.walreceiver.shown()?.as_ref());
-    let address = walreceiver.and_then(|receiver| {
-        let host = receiver.sender_host.as_deref()?;
-        Some(match receiver.sender_port {
-            Some(port) => format!("{host}:{port}"),
-            None => host.to_owned(),
-        })
-    });
+    let address = walreceiver.and_then(|walreceiver| walreceiver.sender.as_ref());
+    let address = address.map(ToString::to_string);
     if served_by.is_none() && address.is_none() {
         return None;
     }

@@ -104,7 +104,8 @@ fn standby_likeness(
     match &standby.walreceiver {
         Visible::Shown(None) => return None,
         Visible::Shown(Some(walreceiver)) => {
-            if walreceiver.sender_port == Some(upstream.port) {
+            let sender = walreceiver.sender.as_ref();
+            if sender.is_some_and(|sender| sender.port == upstream.port) {
                 score += port;
             }
             match (&walsender.slot_name, &walreceiver.slot_name) {

@@ -16,6 +16,7 @@ use crate::Secret;
 
 pub use environment::Environment;
 pub use parse::ConninfoError;
+pub(crate) use parse::keyword_value;
 
 /// PostgreSQL's port where none is said.
 pub const DEFAULT_PORT: u16 = 5432;

@@ -121,6 +121,11 @@ impl Conninfo {
     }
 }
 
+/// One value of a `keyword = value` string; `None` also where the string can't be read.
+pub(crate) fn keyword_value(text: &str, keyword: &str) -> Option<String> {
+    parse_keywords(text).ok()?.remove(keyword)
+}
+
 fn from_parameters(
     parameters: Parameters,
     environment: &Environment,
