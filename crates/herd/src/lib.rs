@@ -1,5 +1,32 @@
-//! Operations on a herd: create, admit, join, remove, change the policy, prove it.
+//! Operations on a herd: create, adopt, admit, join, remove, change the policy, prove it.
+//!
+//! Nothing here prints: each operation tells its steps through a callback and ends with what it
+//! made, or with an error of its own that says what was attempted.
 
+mod access;
+pub mod create;
+pub mod home;
+mod identity;
+mod managed;
+pub mod member;
+pub mod node;
+pub mod node_file;
+mod ports;
+pub mod schema;
+mod server_files;
+mod started;
 mod survey;
+pub mod token;
+pub mod token_issue;
 
+pub use create::{CreateError, CreateStep, Created, NewHerd, create};
+pub use home::{Home, HomeError, HomeLock};
+pub use identity::IdentityError;
+pub use member::Member;
+pub use node::{FindNodeError, Node, OpenNodeError};
+pub use node_file::{NodeFile, NodeFileError};
+pub use ports::PortTaken;
+pub use server_files::ServerFilesError;
 pub use survey::Survey;
+pub use token::{InvalidToken, Token};
+pub use token_issue::{IssueTokenError, issue_token};

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::quote::{Unquotable, access_token};
 
-const BEGIN: &str = "# manada: begin";
-const END: &str = "# manada: end";
+pub(super) const BEGIN: &str = "# manada: begin";
+pub(super) const END: &str = "# manada: end";
 const EXPLANATION: &str =
     "# Rewritten by manada. The first rule that fits decides: put your own below this block.";
 

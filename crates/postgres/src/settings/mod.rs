@@ -1,6 +1,7 @@
 //! The settings that Manada manages: `manada.conf`, and how `postgresql.conf` includes it.
 
 mod access;
+mod identity;
 mod include;
 
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ pub use access::{
     AccessBlock, AccessMethod, AccessRule, ConnectionType, DamagedBlock, Database, Origin,
     with_block,
 };
+pub use identity::IdentityBlock;
 pub use include::{INCLUDE_LINE, with_include};
 
 use crate::quote::{Unquotable, read_setting_value, setting_value};

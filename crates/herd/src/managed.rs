@@ -1,0 +1,303 @@
+//! Which settings Manada gives a node, and why: the content of its `manada.conf`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, TcpListener};
+use std::path::Path;
+
+use manada_postgres::Conninfo;
+use manada_postgres::address::HostAddress;
+use manada_postgres::conninfo::{
+    ClientCertificate, Endpoint, RootCertificate, SslMode, SslParameters,
+};
+use manada_postgres::quote::{Unquotable, archive_command_word};
+use manada_postgres::settings::{ManagedSettings, Setting};
+
+use crate::home::Home;
+use crate::node_file::NodeFile;
+
+/// What a standby may retain on the primary, as a part of the space that is free when it is set,
+/// and the bounds of that: below, a standby could be cut off in minutes; above, a recovery from
+/// the archive or a new clone is quicker than replaying it.
+const SLOT_SHARE_OF_FREE: u64 = 3;
+const SLOT_GIGABYTES_MIN: u64 = 1;
+const SLOT_GIGABYTES_MAX: u64 = 100;
+
+/// Walsenders: one for each standby and one more while it is cloned, with room.
+const WALSENDERS_MIN: u32 = 10;
+
+/// The settings whose smaller value on a standby than on its primary keeps it from starting.
+///
+/// Source: PostgreSQL manual, "Hot Standby", "Administrator's Overview".
+pub(crate) const STANDBY_LIMITS: [&str; 5] = [
+    "max_connections",
+    "max_worker_processes",
+    "max_wal_senders",
+    "max_prepared_transactions",
+    "max_locks_per_transaction",
+];
+
+/// The settings that follow from what a node is, the same for a primary and a standby so that
+/// they can change places.
+pub(crate) fn shared(node: &NodeFile, home: &Home) -> ManagedSettings {
+    let mut settings = ManagedSettings::new();
+    let mut set = |name: &str, value: String, reason: &str| {
+        settings.set(Setting::new(name, value, reason));
+    };
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let text = str::to_owned;
+    set(
+        "cluster_name",
+        node.name.to_string(),
+        "The node's name, also in the process list.",
+    );
+    set(
+        "ssl",
+        text("on"),
+        "Passwords and data cross the network encrypted.",
+    );
+    set(
+        "ssl_cert_file",
+        path(&home.server_certificate()),
+        "This server's certificate, signed by the herd's authority.",
+    );
+    set("ssl_key_file", path(&home.server_key()), "Its key.");
+    set(
+        "ssl_ca_file",
+        path(&home.ca_certificate()),
+        "The herd's authority: the other nodes show its certificates.",
+    );
+    set(
+        "wal_level",
+        text("replica"),
+        "The WAL holds what a standby needs.",
+    );
+    set(
+        "max_wal_senders",
+        WALSENDERS_MIN.to_string(),
+        "One for each standby, and one more while it is cloned.",
+    );
+    set(
+        "max_replication_slots",
+        WALSENDERS_MIN.to_string(),
+        "One for each standby.",
+    );
+    set(
+        "wal_keep_size",
+        text("128MB"),
+        "A cushion of recent WAL for a standby whose slot was lost.",
+    );
+    set("hot_standby", text("on"), "A standby answers reads.");
+    set(
+        "wal_retrieve_retry_interval",
+        text("500ms"),
+        "A standby that lost its primary asks again soon: commits that wait for it wait less.",
+    );
+    settings
+}
+
+/// What a server that Manada makes has besides: where it listens and whom it serves.
+pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
+    let (addresses, reason) = listen_addresses(&node.addresses);
+    vec![
+        Setting::new("port", node.port.to_string(), "Where this node listens."),
+        Setting::new("listen_addresses", addresses, reason),
+        Setting::new(
+            "unix_socket_directories",
+            node.socket_directory.to_string_lossy(),
+            "This host's administrator comes in here.",
+        ),
+        Setting::new(
+            "password_encryption",
+            "scram-sha-256",
+            "Passwords are stored and proven without being sent.",
+        ),
+    ]
+}
+
+/// The bound of what a slot may retain, from the space that is free where the WAL is.
+pub(crate) fn slot_bound(data_directory: &Path) -> io::Result<Setting> {
+    let wal = data_directory.join("pg_wal");
+    let space = rustix::fs::statvfs(&wal)?;
+    let free_gigabytes = space.f_bavail.saturating_mul(space.f_frsize) >> 30;
+    let bound = (free_gigabytes / SLOT_SHARE_OF_FREE).clamp(SLOT_GIGABYTES_MIN, SLOT_GIGABYTES_MAX);
+    Ok(Setting::new(
+        "max_slot_wal_keep_size",
+        format!("{bound}GB"),
+        format!(
+            "A standby that is away holds back at most this much WAL; {free_gigabytes} GB were free on its disk."
+        ),
+    ))
+}
+
+/// Archiving into a directory, and restoring from it.
+pub(crate) fn archive(manada: &Path, directory: &Path) -> Result<Vec<Setting>, Unquotable> {
+    let word = |path: &Path| archive_command_word(&path.to_string_lossy());
+    let (program, directory) = (word(manada)?, word(directory)?);
+    Ok(vec![
+        Setting::new("archive_mode", "on", "Finished WAL segments are archived."),
+        Setting::new(
+            "archive_command",
+            format!("{program} wal push %p --archive {directory}"),
+            "Durable before it says so, and never overwrites.",
+        ),
+        Setting::new(
+            "restore_command",
+            format!("{program} wal fetch %f %p --archive {directory}"),
+            "A standby takes from the archive what its primary no longer has.",
+        ),
+        Setting::new(
+            "recovery_target_timeline",
+            "latest",
+            "A standby follows its primary's successor, too.",
+        ),
+    ])
+}
+
+/// What makes a server the standby of `primary`.
+pub(crate) fn standby(node: &NodeFile, home: &Home, primary: &[Endpoint]) -> Vec<Setting> {
+    let conninfo = Conninfo {
+        endpoints: primary.to_vec(),
+        ..Conninfo::at(primary[0].clone(), &node.replication_role)
+    }
+    .with_passfile(home.passfile())
+    .with_ssl(node_tls(home))
+    .with_application_name(node.name.as_str());
+    vec![
+        Setting::new(
+            "primary_conninfo",
+            conninfo.to_keywords(),
+            "Whom this node follows; the password is in the password file.",
+        ),
+        Setting::new(
+            "primary_slot_name",
+            node.name.slot().as_str(),
+            "The primary keeps the WAL that this node has yet to receive.",
+        ),
+    ]
+}
+
+/// How nodes of a herd prove themselves to each other.
+pub(crate) fn node_tls(home: &Home) -> SslParameters {
+    SslParameters {
+        mode: SslMode::VerifyFull,
+        root: RootCertificate::File(home.ca_certificate()),
+        client: Some(ClientCertificate {
+            certificate: home.server_certificate(),
+            key: home.server_key(),
+        }),
+    }
+}
+
+/// A standby's limits: at least the primary's, or it does not start.
+pub(crate) fn at_least_the_primarys(
+    settings: &mut ManagedSettings,
+    primary: &BTreeMap<String, String>,
+) {
+    for name in STANDBY_LIMITS {
+        let number = |text: &str| text.parse::<u32>().ok();
+        let needed = primary.get(name).and_then(|value| number(value));
+        let present = settings.value(name).and_then(number);
+        if let Some(needed) = needed
+            && present.is_none_or(|present| present < needed)
+        {
+            settings.set(Setting::new(
+                name,
+                needed.to_string(),
+                "As on the primary: a standby with less does not start.",
+            ));
+        }
+    }
+}
+
+/// The node's addresses and this host itself, where the server can bind to them all; else every
+/// address, because a name may lead elsewhere tomorrow, and an address of a router's (NAT) is
+/// none of this host's.
+fn listen_addresses(addresses: &[HostAddress]) -> (String, &'static str) {
+    let own: Option<Vec<IpAddr>> = addresses
+        .iter()
+        .map(|address| address.ip().filter(|ip| can_bind(*ip)))
+        .collect();
+    match own {
+        Some(own) => {
+            let others = own.iter().filter(|ip| !ip.is_loopback());
+            let list: Vec<String> = ["localhost".to_owned()]
+                .into_iter()
+                .chain(others.map(IpAddr::to_string))
+                .chain(
+                    own.iter()
+                        .filter(|ip| is_further_loopback(**ip))
+                        .map(IpAddr::to_string),
+                )
+                .collect();
+            (
+                list.join(", "),
+                "This host itself, and where the others reach it.",
+            )
+        }
+        None => (
+            "*".to_owned(),
+            "Every address: the others reach this node by one that is not this host's own, or by name.",
+        ),
+    }
+}
+
+/// Addresses such as 127.0.0.2, which `localhost` does not mean.
+fn is_further_loopback(address: IpAddr) -> bool {
+    let ordinary = [
+        IpAddr::from([127, 0, 0, 1]),
+        "::1".parse().expect("an address"),
+    ];
+    address.is_loopback() && !ordinary.contains(&address)
+}
+
+fn can_bind(address: IpAddr) -> bool {
+    TcpListener::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_listens_where_it_is_reached() {
+        let addresses = |list: &[&str]| -> Vec<HostAddress> {
+            list.iter()
+                .map(|text| text.parse().expect("valid"))
+                .collect()
+        };
+        assert_eq!(listen_addresses(&addresses(&["127.0.0.1"])).0, "localhost");
+        assert_eq!(
+            listen_addresses(&addresses(&["127.0.0.2"])).0,
+            "localhost, 127.0.0.2"
+        );
+        // A documentation address (RFC 5737) is nobody's.
+        assert_eq!(listen_addresses(&addresses(&["192.0.2.1"])).0, "*");
+        assert_eq!(listen_addresses(&addresses(&["127.0.0.1", "db1"])).0, "*");
+    }
+
+    #[test]
+    fn archiving_is_quoted_for_the_shell_and_for_postgresql() {
+        let settings =
+            archive(Path::new("/opt/my tools/manada"), Path::new("/it's 100%")).expect("quotable");
+        assert_eq!(
+            settings[1].value,
+            r"'/opt/my tools/manada' wal push %p --archive '/it'\''s 100%%'"
+        );
+        assert_eq!(
+            settings[2].value,
+            r"'/opt/my tools/manada' wal fetch %f %p --archive '/it'\''s 100%%'"
+        );
+    }
+
+    #[test]
+    fn limits_are_raised_and_never_lowered() {
+        let mut settings = ManagedSettings::new();
+        settings.set(Setting::new("max_wal_senders", "10", "x"));
+        let primary = [("max_wal_senders", "5"), ("max_connections", "300")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        at_least_the_primarys(&mut settings, &BTreeMap::from(primary));
+        assert_eq!(settings.value("max_wal_senders"), Some("10"));
+        assert_eq!(settings.value("max_connections"), Some("300"));
+    }
+}

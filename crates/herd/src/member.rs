@@ -1,0 +1,41 @@
+//! The nodes of a herd, as its table has them.
+
+use manada_model::NodeName;
+use manada_postgres::address::HostAddress;
+use manada_postgres::quote::{Unquotable, literal};
+use serde::{Deserialize, Serialize};
+
+/// A row of `manada.member`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// The node.
+    pub name: NodeName,
+    /// The address that the others use.
+    pub host: HostAddress,
+    /// The server's port.
+    pub port: u16,
+    /// All addresses it connects from or is reached by; access rules are made of them.
+    pub addresses: Vec<HostAddress>,
+    /// The SHA-256 of its public key, in hexadecimal: whoever has the key is this node.
+    pub key_fingerprint: String,
+}
+
+impl Member {
+    /// A statement that adds this member, or brings its row up to date.
+    pub(crate) fn upsert_sql(&self) -> Result<String, Unquotable> {
+        let json = serde_json::to_string(self).expect("own types have string keys");
+        Ok(format!(
+            "INSERT INTO manada.member (name, host, port, addresses, key_fingerprint)\n\
+             SELECT name, host, port, addresses, key_fingerprint\n\
+             FROM jsonb_populate_record(NULL::manada.member, {})\n\
+             ON CONFLICT (name) DO UPDATE SET host = excluded.host, port = excluded.port,\n\
+             addresses = excluded.addresses, key_fingerprint = excluded.key_fingerprint;\n",
+            literal(&json)?
+        ))
+    }
+}
+
+/// All rows as one JSON array, without what nobody asks for.
+pub(crate) const MEMBERS_QUERY: &str = "SELECT coalesce(jsonb_agg(to_jsonb(member) - 'added_at' \
+     ORDER BY added_at), '[]')::text FROM manada.member AS member";

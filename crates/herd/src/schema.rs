@@ -1,0 +1,228 @@
+//! What a herd has in the database `postgres`: roles, the table of members, the door for newcomers.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use manada_postgres::Secret;
+use manada_postgres::quote::{Unquotable, identifier, literal, shell_word};
+
+use crate::member::Member;
+
+/// The database that holds it.
+pub const DATABASE: &str = "postgres";
+/// The role by which nodes read each other's status.
+pub const MONITOR_ROLE: &str = "manada_monitor";
+/// The role by which a newcomer asks to be admitted.
+pub const JOIN_ROLE: &str = "manada_join";
+/// The role by which standbys follow, where an adopted server does not use the name otherwise.
+pub const REPLICATION_ROLE: &str = "replicator";
+
+/// What marks a role or a schema as made by Manada, in its comment.
+pub const COMMENT_MARK: &str = "manada:";
+
+/// How long a token is good where nobody says otherwise.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The largest request the door takes, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// How many newcomers may ask at once.
+const JOIN_SESSIONS_MAX: u32 = 8;
+
+/// The key of the lock that lets newcomers in one by one: "manada" in ASCII.
+const ADMISSION_LOCK: i64 = 0x6d61_6e61_6461;
+
+/// All that a new primary's database needs.
+#[derive(Debug)]
+pub struct Schema<'a> {
+    /// The role by which standbys follow.
+    pub replication_role: &'a str,
+    /// The passwords of the two roles that nodes use among each other.
+    pub passwords: &'a NodePasswords,
+    /// The `manada` program as the server's user runs it.
+    pub manada: &'a Path,
+    /// The node's home.
+    pub home: &'a Path,
+    /// Where that program leaves its answer.
+    pub answer: &'a Path,
+    /// The primary itself.
+    pub primary: &'a Member,
+}
+
+/// By these the nodes of a herd know each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodePasswords {
+    /// Of the replication role.
+    pub replication: Secret,
+    /// Of [`MONITOR_ROLE`].
+    pub monitor: Secret,
+}
+
+impl NodePasswords {
+    /// New ones.
+    pub fn random() -> NodePasswords {
+        NodePasswords {
+            replication: Secret::random(),
+            monitor: Secret::random(),
+        }
+    }
+}
+
+impl Schema<'_> {
+    /// One batch that makes it all, or brings what is there up to date.
+    pub fn sql(&self) -> Result<String, Unquotable> {
+        let replication = identifier(self.replication_role)?;
+        Ok([
+            role(
+                self.replication_role,
+                "LOGIN REPLICATION",
+                "standbys follow with it",
+            )?,
+            role(
+                MONITOR_ROLE,
+                "LOGIN",
+                "nodes read each other's status with it",
+            )?,
+            role(
+                JOIN_ROLE,
+                &format!("LOGIN CONNECTION LIMIT {JOIN_SESSIONS_MAX}"),
+                "newcomers ask to be admitted with it",
+            )?,
+            format!(
+                "ALTER ROLE {replication} PASSWORD {};\n\
+                 ALTER ROLE {MONITOR_ROLE} PASSWORD {};\n\
+                 GRANT pg_monitor TO {MONITOR_ROLE};\n\
+                 GRANT CONNECT ON DATABASE {DATABASE} TO {MONITOR_ROLE}, {JOIN_ROLE};\n",
+                literal(&self.passwords.replication.scram_verifier())?,
+                literal(&self.passwords.monitor.scram_verifier())?,
+            ),
+            MEMBER_TABLE.to_owned(),
+            self.primary.upsert_sql()?,
+            self.admit_function()?,
+        ]
+        .concat())
+    }
+
+    fn admit_function(&self) -> Result<String, Unquotable> {
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let command = format!(
+            "{} node admit --home {}",
+            shell_word(&path(self.manada))?,
+            shell_word(&path(self.home))?
+        );
+        let body = ADMIT_BODY
+            .replace("@REQUEST_BYTES_MAX@", &REQUEST_BYTES_MAX.to_string())
+            .replace("@LOCK@", &ADMISSION_LOCK.to_string())
+            .replace("@COMMAND@", &literal(&command)?)
+            .replace("@ANSWER@", &literal(&path(self.answer))?);
+        Ok(format!(
+            "CREATE OR REPLACE FUNCTION manada.admit(request jsonb) RETURNS jsonb\n\
+             LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n\
+             AS {};\n\
+             REVOKE ALL ON FUNCTION manada.admit(jsonb) FROM PUBLIC;\n\
+             GRANT EXECUTE ON FUNCTION manada.admit(jsonb) TO {JOIN_ROLE};\n",
+            literal(&body)?
+        ))
+    }
+}
+
+/// Gives the newcomers' role a new password, which ends the former token.
+pub fn join_password_sql(password: &Secret, expires_at: Timestamp) -> Result<String, Unquotable> {
+    Ok(format!(
+        "ALTER ROLE {JOIN_ROLE} PASSWORD {} VALID UNTIL {};\n",
+        literal(&password.scram_verifier())?,
+        literal(&expires_at.to_string())?
+    ))
+}
+
+fn role(name: &str, attributes: &str, purpose: &str) -> Result<String, Unquotable> {
+    let quoted = identifier(name)?;
+    Ok(format!(
+        "DO $do$ BEGIN\n\
+         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {}) THEN\n\
+         CREATE ROLE {quoted};\n\
+         END IF;\n\
+         END $do$;\n\
+         ALTER ROLE {quoted} {attributes};\n\
+         COMMENT ON ROLE {quoted} IS {};\n",
+        literal(name)?,
+        literal(&format!("{COMMENT_MARK} {purpose}"))?
+    ))
+}
+
+const MEMBER_TABLE: &str = "\
+CREATE SCHEMA IF NOT EXISTS manada;
+COMMENT ON SCHEMA manada IS 'manada: who belongs to the herd';
+CREATE TABLE IF NOT EXISTS manada.member (
+    name text PRIMARY KEY,
+    host text NOT NULL,
+    port integer NOT NULL,
+    addresses text[] NOT NULL,
+    key_fingerprint text NOT NULL,
+    added_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE manada.member IS 'The nodes of this herd. Holds no secret.';
+GRANT USAGE ON SCHEMA manada TO manada_monitor, manada_join;
+GRANT SELECT ON manada.member TO manada_monitor;
+";
+
+/// The request is only ever a value here: hexadecimal to the program, parameters to SQL.
+const ADMIT_BODY: &str = r#"
+DECLARE
+  ticket text := gen_random_uuid()::text;
+  facts jsonb;
+  answer jsonb;
+  admitted jsonb;
+BEGIN
+  IF octet_length(request::text) > @REQUEST_BYTES_MAX@ THEN
+    RAISE EXCEPTION 'the request is too large' USING ERRCODE = 'program_limit_exceeded';
+  END IF;
+  facts := jsonb_build_object(
+    'server_version_num', current_setting('server_version_num')::integer,
+    'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+    'superuser', current_user,
+    'database_bytes', (SELECT sum(pg_database_size(oid)) FROM pg_database),
+    'tablespaces', (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
+    'config_in_data_directory', current_setting('config_file') = current_setting('data_directory') || '/postgresql.conf',
+    'settings', (
+      SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN (
+        'max_connections', 'max_worker_processes', 'max_wal_senders',
+        'max_prepared_transactions', 'max_locks_per_transaction',
+        'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'DateStyle', 'TimeZone',
+        'log_timezone', 'default_text_search_config')));
+  IF request->>'ask' = 'describe' THEN
+    RETURN jsonb_build_object('described', jsonb_build_object('primary', facts));
+  END IF;
+  -- A newcomer must not wait for standbys that may be gone.
+  PERFORM set_config('synchronous_commit', 'local', true);
+  PERFORM pg_advisory_xact_lock(@LOCK@);
+  EXECUTE format('COPY (SELECT %L) TO PROGRAM %L',
+    encode(convert_to(jsonb_build_object(
+      'ticket', ticket,
+      'request', request,
+      'client_address', host(inet_client_addr()),
+      'members', (SELECT coalesce(jsonb_agg(to_jsonb(member) - 'added_at'), '[]')
+                  FROM manada.member AS member))::text, 'UTF8'), 'hex'),
+    @COMMAND@);
+  answer := pg_read_file(@ANSWER@)::jsonb;
+  IF answer->>'ticket' IS DISTINCT FROM ticket THEN
+    RAISE EXCEPTION 'the answer to this admission is missing';
+  END IF;
+  answer := answer - 'ticket';
+  admitted := answer->'admitted';
+  IF admitted IS NOT NULL THEN
+    INSERT INTO manada.member AS member (name, host, port, addresses, key_fingerprint)
+      SELECT name, host, port, addresses, key_fingerprint
+      FROM jsonb_populate_record(NULL::manada.member, admitted->'member')
+      ON CONFLICT (name) DO UPDATE SET host = excluded.host, port = excluded.port,
+        addresses = excluded.addresses, key_fingerprint = excluded.key_fingerprint;
+    IF NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = admitted->>'slot') THEN
+      PERFORM pg_create_physical_replication_slot((admitted->>'slot')::name, true);
+    END IF;
+    PERFORM pg_reload_conf();
+    answer := jsonb_set(answer, '{admitted,primary}', facts);
+  END IF;
+  RETURN answer;
+END
+"#;
