@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use manada_postgres::os_user::OsUser;
 use rustix::process::{Pid, Signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::network::namespace_file;
 use crate::process;
-use crate::tree;
-use crate::user::User;
+use crate::run::output;
 
 /// A host: its own network namespace with one address, its own hostname, its own home. It lasts
 /// as long as its [`Network`](crate::Network); a copy is the same host.
@@ -56,26 +56,27 @@ impl Host {
     /// When there is no such user, or the directory can't be given.
     #[track_caller]
     pub fn command_as(&self, user: &str, home: &Path, program: impl AsRef<OsStr>) -> Command {
-        let Some(user) = User::named(user) else {
-            panic!("this machine has no user {user}");
-        };
-        if let Err(error) = tree::give(home, &user) {
-            panic!("can't give {} away: {error}", home.display());
+        if let Err(error) = output(Command::new("chown").arg(user).arg(home)) {
+            panic!("{error}");
         }
-        let mut command = self.command_of(&user);
-        command.arg(program).env("HOME", home).current_dir(home);
+        let mut command = self.entry();
+        command
+            .args(["runuser", "-u", user, "--"])
+            .arg(program)
+            .env("HOME", home)
+            .current_dir(home);
         command
     }
 
     /// `setpriv` on this host for `user`; its further arguments and the program are still to be
     /// given.
-    pub(crate) fn command_of(&self, user: &User) -> Command {
+    pub(crate) fn command_of(&self, user: &OsUser) -> Command {
         let mut command = self.entry();
         command
             .arg("setpriv")
-            .arg(format!("--reuid={}", user.uid))
-            .arg(format!("--regid={}", user.gid))
-            .arg("--clear-groups");
+            .arg(format!("--reuid={}", user.uid()))
+            .arg(format!("--regid={}", user.gid()))
+            .arg("--init-groups");
         command
     }
 

@@ -35,7 +35,6 @@ mod template;
 mod tls;
 mod tree;
 mod trials;
-mod user;
 mod wait;
 
 pub use host::Host;

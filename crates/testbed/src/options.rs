@@ -10,10 +10,11 @@ use crate::port::free_port;
 use crate::programs::Programs;
 use crate::scratch::Scratch;
 use crate::server::{StartError, TestServer};
-use crate::template::{SUPERUSER_PASSWORD, make_data_directory, make_unique_data_directory};
+use crate::template::{
+    SUPERUSER_PASSWORD, make_data_directory, make_unique_data_directory, who_runs_servers,
+};
 use crate::tls::ThrowAwayCa;
 use crate::tree;
-use crate::user::User;
 
 /// How often another port is tried when somebody else was faster.
 const PORT_TRIES_MAX: u32 = 10;
@@ -167,8 +168,8 @@ impl ServerOptions {
     /// The server with its directory, before there are data.
     fn server(&self, password: &str) -> TestServer {
         let scratch = Scratch::new();
-        let owner = User::of_servers();
-        tree::give(scratch.path(), &owner).expect("the directory is ours");
+        let owner = who_runs_servers();
+        owner.own(scratch.path()).expect("the directory is ours");
         TestServer {
             scratch,
             programs: self.programs.clone(),

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manada_model::MajorVersion;
+use manada_postgres::os_user::{OsUser, we_are_root};
 use rustix::process::{Pid, Signal};
 use tokio_postgres::{Config, Error};
 
@@ -18,7 +20,6 @@ use crate::process;
 use crate::programs::Programs;
 use crate::scratch::Scratch;
 use crate::sql::{Row, Session};
-use crate::user::User;
 use crate::wait::poll_until;
 
 /// How long a server may take to accept connections.
@@ -36,7 +37,7 @@ const STOP_MAX: Duration = Duration::from_secs(60);
 pub struct TestServer {
     pub(crate) scratch: Scratch,
     pub(crate) programs: Programs,
-    pub(crate) owner: User,
+    pub(crate) owner: OsUser,
     pub(crate) host: Option<Host>,
     pub(crate) port: u16,
     pub(crate) password: String,
@@ -275,7 +276,9 @@ impl TestServer {
             Some(host) => host.command_of(&self.owner),
             None => {
                 let mut command = Command::new("setpriv");
-                self.owner.runs(&mut command);
+                if we_are_root() {
+                    command.uid(self.owner.uid()).gid(self.owner.gid());
+                }
                 command
             }
         };

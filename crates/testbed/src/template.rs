@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use manada_postgres::os_user::OsUser;
+
 use crate::programs::Programs;
 use crate::run::output;
 use crate::scratch::Scratch;
 use crate::tree;
-use crate::user::User;
 
 /// The superuser's password in a server that was given no other.
 pub(crate) const SUPERUSER_PASSWORD: &str = "testbed";
@@ -19,7 +20,12 @@ pub(crate) const SUPERUSER_PASSWORD: &str = "testbed";
 const LAYOUT: u32 = 1;
 
 /// Makes the data directory `data` for `owner`, with data checksums or without.
-pub(crate) fn make_data_directory(programs: &Programs, checksums: bool, data: &Path, owner: &User) {
+pub(crate) fn make_data_directory(
+    programs: &Programs,
+    checksums: bool,
+    data: &Path,
+    owner: &OsUser,
+) {
     let made = template(programs, checksums)
         .and_then(|template| tree::copy(&template, data, owner, &|_| true));
     if let Err(error) = made {
@@ -32,7 +38,7 @@ pub(crate) fn make_unique_data_directory(
     programs: &Programs,
     checksums: bool,
     data: &Path,
-    owner: &User,
+    owner: &OsUser,
 ) {
     if let Err(error) = initdb(programs, checksums, data, owner) {
         panic!("can't make the data directory {}: {error}", data.display());
@@ -63,8 +69,8 @@ fn template(programs: &Programs, checksums: bool) -> io::Result<PathBuf> {
         return Ok(place);
     }
     let scratch = Scratch::new();
-    let owner = User::of_servers();
-    tree::give(scratch.path(), &owner)?;
+    let owner = who_runs_servers();
+    owner.own(scratch.path())?;
     let fresh = scratch.path().join("data");
     initdb(programs, checksums, &fresh, &owner)?;
     // The two may be on different file systems; the name is given when all is there.
@@ -72,7 +78,7 @@ fn template(programs: &Programs, checksums: bool) -> io::Result<PathBuf> {
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
-    tree::copy(&fresh, &partial, &User::of_this_process(), &|_| true)?;
+    tree::copy(&fresh, &partial, &owner, &|_| true)?;
     fs::rename(&partial, &place)?;
     Ok(place)
 }
@@ -89,11 +95,11 @@ fn templates_directory() -> io::Result<PathBuf> {
     Ok(directory)
 }
 
-fn initdb(programs: &Programs, checksums: bool, data: &Path, owner: &User) -> io::Result<()> {
+fn initdb(programs: &Programs, checksums: bool, data: &Path, owner: &OsUser) -> io::Result<()> {
     let passwords = Scratch::new();
     let password_file = passwords.path().join("password");
     tree::write_private(&password_file, SUPERUSER_PASSWORD, owner)?;
-    let mut command = Command::new(programs.program("initdb"));
+    let mut command = owner.command(programs.program("initdb"));
     command
         .args(["--username=postgres", "--auth=scram-sha-256", "--no-sync"])
         .args(["--encoding=UTF8", "--locale=C", "--no-instructions"])
@@ -106,6 +112,13 @@ fn initdb(programs: &Programs, checksums: bool, data: &Path, owner: &User) -> io
         // On by default from 18.
         command.arg("--no-data-checksums");
     }
-    owner.runs(&mut command);
     output(&mut command).map(|_| ())
+}
+
+/// Who runs the servers: the user who runs the tests, or for root somebody else.
+///
+/// # Panics
+/// When this machine has neither the user `postgres` nor `nobody`.
+pub(crate) fn who_runs_servers() -> OsUser {
+    OsUser::for_new_server().expect("a Unix machine has the user nobody")
 }

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use crate::user::User;
+use manada_postgres::os_user::OsUser;
 
 /// Copies what is below `from` into the new directory `to`, for `owner`. What vanishes while it
 /// is read is left out, as it may when a running server's directory is copied. `take` is asked
@@ -13,7 +13,7 @@ use crate::user::User;
 pub(crate) fn copy(
     from: &Path,
     to: &Path,
-    owner: &User,
+    owner: &OsUser,
     take: &dyn Fn(&Path) -> bool,
 ) -> io::Result<()> {
     copy_below(from, to, Path::new(""), owner, take)
@@ -23,12 +23,12 @@ fn copy_below(
     from: &Path,
     to: &Path,
     relative: &Path,
-    owner: &User,
+    owner: &OsUser,
     take: &dyn Fn(&Path) -> bool,
 ) -> io::Result<()> {
     let made = to.join(relative);
     fs::DirBuilder::new().mode(0o700).create(&made)?;
-    give(&made, owner)?;
+    owner.own(&made)?;
     for entry in fs::read_dir(from.join(relative))? {
         let entry = entry?;
         let path = relative.join(entry.file_name());
@@ -41,7 +41,7 @@ fn copy_below(
         } else if kind.is_file() {
             let target = to.join(&path);
             match fs::copy(entry.path(), &target) {
-                Ok(_) => give(&target, owner)?,
+                Ok(_) => owner.own(&target)?,
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -54,19 +54,14 @@ fn copy_below(
 }
 
 /// Makes a directory that only `owner` may enter.
-pub(crate) fn make_private(path: &Path, owner: &User) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path, owner: &OsUser) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(path)?;
-    give(path, owner)
+    owner.own(path)
 }
 
 /// Writes a file that only `owner` may read.
-pub(crate) fn write_private(path: &Path, text: &str, owner: &User) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str, owner: &OsUser) -> io::Result<()> {
     fs::write(path, text)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    give(path, owner)
-}
-
-/// Gives `path` to `owner`.
-pub(crate) fn give(path: &Path, owner: &User) -> io::Result<()> {
-    chown(path, Some(owner.uid), Some(owner.gid))
+    owner.own(path)
 }

@@ -1,7 +1,7 @@
 //! A test process that is killed leaves nothing that the next one does not remove.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
@@ -61,10 +61,11 @@ fn own_until_killed() {
         .args(["--fork", "sleep", "600"])
         .status()
         .expect("root may run it");
+    let mut told = std::io::stderr();
     for server in [&here, &there] {
-        eprintln!("{}", server.pid().expect("it runs"));
+        writeln!(told, "{}", server.pid().expect("it runs")).expect("it is read");
     }
-    eprintln!();
+    writeln!(told).expect("it is read");
     loop {
         std::thread::park();
     }
