@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use manada_model::MajorVersion;
-use manada_postgres::os_user::{OsUser, we_are_root};
+use manada_postgres::os_user::OsUser;
 use rustix::process::{Pid, Signal};
 use tokio_postgres::{Config, Error};
 
@@ -274,13 +273,7 @@ impl TestServer {
     pub(crate) fn launch(&self) -> Result<(), StartError> {
         let mut command = match &self.host {
             Some(host) => host.command_of(&self.owner),
-            None => {
-                let mut command = Command::new("setpriv");
-                if we_are_root() {
-                    command.uid(self.owner.uid()).gid(self.owner.gid());
-                }
-                command
-            }
+            None => self.owner.command("setpriv"),
         };
         command
             // When this process dies, however it does, the server ends too.

@@ -1,12 +1,19 @@
 //! The harness of end-to-end tests: a test that this machine can't run is counted as ignored,
 //! with its reason, which libtest can't do at run time.
 
+use std::io::Write;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use manada_model::MajorVersion;
 
 use crate::programs::{Missing, Programs};
+
+/// How long one test may take. One that hangs ends the whole program, with its name.
+const TEST_MAX: Duration = Duration::from_secs(300);
 
 /// What a test comes to that did not fail; a failed one panics.
 pub type Outcome = Result<(), Missing>;
@@ -53,10 +60,26 @@ impl<F: FnOnce(Programs) -> Outcome + Send + Copy + 'static> Test<Programs> for 
 }
 
 fn trial(name: String, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+    let watched = name.clone();
     Trial::ignorable_test(name, || {
+        let _watched = watch(watched);
         Ok::<_, Failed>(match test() {
             Ok(()) => Completion::Completed,
             Err(missing) => Completion::ignored_with(missing),
         })
     })
+}
+
+/// Ends this program unless the result is dropped in time. What the test has started ends with
+/// the program, and the next one removes the rest.
+fn watch(name: String) -> mpsc::Sender<()> {
+    let (test_runs, watcher) = mpsc::channel();
+    thread::spawn(move || {
+        if watcher.recv_timeout(TEST_MAX) == Err(RecvTimeoutError::Timeout) {
+            // Whether it can be read is not our concern any more.
+            writeln!(std::io::stderr(), "{name} has not ended in {TEST_MAX:?}").ok();
+            std::process::exit(101);
+        }
+    });
+    test_runs
 }
