@@ -1,5 +1,6 @@
 //! Checks, benchmarks and generated documents of this repository: `cargo xtask --help`.
 
+mod docs;
 mod tidy;
 
 use std::path::PathBuf;
@@ -13,11 +14,18 @@ use clap::Parser;
 enum Task {
     /// Check what the compiler does not: crate edges, printing, file sizes, reasons, documents.
     Tidy,
+    /// Write the documents that are made from the code.
+    Docs {
+        /// Write nothing; fail where a document is not what the code says.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> ExitCode {
     match Task::parse() {
         Task::Tidy => tidy::run(),
+        Task::Docs { check } => docs::run(check),
     }
 }
 
