@@ -21,8 +21,7 @@ use ui::{Format, Ui};
     version,
     propagate_version = true,
     max_term_width = 100,
-    arg_required_else_help = true,
-    after_long_help = error::Exit::table(),
+    arg_required_else_help = true
 )]
 struct Arguments {
     #[command(subcommand)]
