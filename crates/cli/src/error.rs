@@ -23,6 +23,39 @@ pub(crate) enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// All of them, as documented.
+    pub(crate) const ALL: [Exit; 7] = [
+        Exit::Done,
+        Exit::FoundWrong,
+        Exit::Usage,
+        Exit::Unreachable,
+        Exit::Refused,
+        Exit::Failed,
+        Exit::Interrupted,
+    ];
+
+    /// What it tells a script.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done, and all that was checked holds",
+            Exit::FoundWrong => "a check found something wrong",
+            Exit::Usage => "wrong usage",
+            Exit::Unreachable => "a server could not be reached",
+            Exit::Refused => "refused, because it would not be safe",
+            Exit::Failed => "it failed",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+
+    /// The table, for `--help`.
+    pub(crate) fn table() -> String {
+        let line = |exit: Exit| format!("\n  {:<5} {}", exit as u8, exit.meaning());
+        let lines: String = Exit::ALL.into_iter().map(line).collect();
+        format!("Exit codes:{lines}")
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)

@@ -21,7 +21,8 @@ use ui::{Format, Ui};
     version,
     propagate_version = true,
     max_term_width = 100,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_long_help = error::Exit::table(),
 )]
 struct Arguments {
     #[command(subcommand)]

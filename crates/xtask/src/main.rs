@@ -1,6 +1,7 @@
 //! Checks, benchmarks and generated documents of this repository: `cargo xtask --help`.
 
 mod bench;
+mod docs;
 mod tidy;
 
 use std::path::PathBuf;
@@ -14,6 +15,12 @@ use clap::Parser;
 enum Task {
     /// Check what the compiler does not: crate edges, printing, file sizes, reasons, documents.
     Tidy,
+    /// Write the documents that are made from the code.
+    Docs {
+        /// Write nothing; fail where a document is not what the code says.
+        #[arg(long)]
+        check: bool,
+    },
     /// Measure, beside what there is to be measured against.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -22,6 +29,7 @@ enum Task {
 fn main() -> ExitCode {
     match Task::parse() {
         Task::Tidy => tidy::run(),
+        Task::Docs { check } => docs::run(check),
         Task::Bench(bench) => bench::run(&bench),
     }
 }

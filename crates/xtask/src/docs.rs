@@ -1,0 +1,134 @@
+//! `cargo xtask docs`: the documents that are made from the code, and whether they are its word.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Where the commands' pages are, from the repository's root.
+const COMMANDS: &str = "docs/commands";
+
+/// Files of one directory, by name.
+type Pages = BTreeMap<String, String>;
+
+/// Writes the documents; with `check`, says which ones differ and writes none.
+#[allow(clippy::print_stdout, reason = "it is a command")]
+pub(crate) fn run(check: bool) -> ExitCode {
+    match differences(check) {
+        Ok(differing) if differing.is_empty() => {
+            println!("docs: as the code says");
+            ExitCode::SUCCESS
+        }
+        Ok(differing) => {
+            for path in &differing {
+                let state = if check {
+                    "not as the code says"
+                } else {
+                    "written"
+                };
+                println!("{}: {state}", path.display());
+            }
+            if check {
+                println!("docs: run `cargo xtask docs`");
+                return ExitCode::FAILURE;
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("docs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The files that are not as the code says; unless `check`, they are so afterwards.
+fn differences(check: bool) -> io::Result<Vec<PathBuf>> {
+    let root = crate::repository();
+    let mut differing = Vec::new();
+    for (directory, wanted) in [(COMMANDS, commands(&root)?)] {
+        let directory = root.join(directory);
+        let found = read(&directory)?;
+        for name in outdated(&wanted, &found) {
+            let path = directory.join(name);
+            if !check {
+                fs::create_dir_all(&directory)?;
+                match wanted.get(name) {
+                    Some(text) => fs::write(&path, text)?,
+                    None => fs::remove_file(&path)?,
+                }
+            }
+            differing.push(path.strip_prefix(&root).unwrap_or(&path).to_owned());
+        }
+    }
+    Ok(differing)
+}
+
+/// Names whose page is missing, differs, or is of something that is no more.
+fn outdated<'a>(wanted: &'a Pages, found: &'a Pages) -> Vec<&'a str> {
+    let changed = wanted
+        .iter()
+        .filter(|(name, text)| found.get(*name) != Some(text));
+    let gone = found.iter().filter(|(name, _)| !wanted.contains_key(*name));
+    changed.chain(gone).map(|(name, _)| name.as_str()).collect()
+}
+
+/// The commands' pages, as the program itself writes them: its definitions are its own.
+fn commands(root: &Path) -> io::Result<Pages> {
+    let pages = tempfile::tempdir()?;
+    let written = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "manada",
+            "--",
+            "man",
+            "--markdown",
+        ])
+        .arg(pages.path())
+        .current_dir(root)
+        .status()?;
+    if !written.success() {
+        return Err(io::Error::other("`manada man --markdown` failed"));
+    }
+    read(pages.path())
+}
+
+/// The Markdown files of a directory; none where there is no such directory.
+fn read(directory: &Path) -> io::Result<Pages> {
+    let mut pages = Pages::new();
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(pages),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".md") {
+            pages.insert(name, fs::read_to_string(entry.path())?);
+        }
+    }
+    Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(pages: &[(&str, &str)]) -> Pages {
+        pages
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn a_page_that_differs_is_missing_or_is_left_over_is_outdated() {
+        let wanted = pages(&[("a.md", "a"), ("b.md", "b"), ("c.md", "c")]);
+        let found = pages(&[("a.md", "a"), ("b.md", "old"), ("d.md", "d")]);
+        assert_eq!(outdated(&wanted, &found), ["b.md", "c.md", "d.md"]);
+        assert!(outdated(&wanted, &wanted).is_empty());
+    }
+}
