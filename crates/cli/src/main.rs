@@ -3,6 +3,7 @@
 mod commands;
 mod error;
 mod herd_args;
+mod sentences;
 mod ui;
 
 use std::process::ExitCode;
