@@ -3,7 +3,8 @@
 mod commands;
 mod error;
 mod herd_args;
-mod sentences;
+mod server_programs;
+mod this_host;
 mod ui;
 
 use std::process::ExitCode;

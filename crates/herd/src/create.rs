@@ -178,10 +178,8 @@ pub async fn create(
     for setting in managed::own_server(&file) {
         settings.set(setting);
     }
-    settings.set(
-        managed::slot_bound(&file.data_directory)
-            .map_err(HomeError::io("see the free space at", &file.data_directory))?,
-    );
+    let wal = file.data_directory.join("pg_wal");
+    settings.set(managed::slot_bound(&wal).map_err(HomeError::io("see the free space at", &wal))?);
     if let Some(directory) = &new.archive_directory {
         for setting in managed::archive(&manada, directory)? {
             settings.set(setting);

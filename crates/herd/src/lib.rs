@@ -4,9 +4,12 @@
 //! made, or with an error of its own that says what was attempted.
 
 mod access;
+mod admission;
+mod admit;
 pub mod create;
 pub mod home;
 mod identity;
+pub mod join;
 mod managed;
 pub mod member;
 pub mod node;
@@ -19,9 +22,12 @@ mod survey;
 pub mod token;
 pub mod token_issue;
 
+pub use admission::{PrimaryFacts, Refusal};
+pub use admit::{AdmitError, admit};
 pub use create::{CreateError, CreateStep, Created, NewHerd, create};
 pub use home::{Home, HomeError, HomeLock};
 pub use identity::IdentityError;
+pub use join::{Invitation, JoinError, JoinNote, JoinStep, Joined, NewStandby, join};
 pub use member::Member;
 pub use node::{FindNodeError, Node, OpenNodeError};
 pub use node_file::{NodeFile, NodeFileError};

@@ -116,9 +116,8 @@ pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
 }
 
 /// The bound of what a slot may retain, from the space that is free where the WAL is.
-pub(crate) fn slot_bound(data_directory: &Path) -> io::Result<Setting> {
-    let wal = data_directory.join("pg_wal");
-    let space = rustix::fs::statvfs(&wal)?;
+pub(crate) fn slot_bound(wal_directory: &Path) -> io::Result<Setting> {
+    let space = rustix::fs::statvfs(wal_directory)?;
     let free_gigabytes = space.f_bavail.saturating_mul(space.f_frsize) >> 30;
     let bound = (free_gigabytes / SLOT_SHARE_OF_FREE).clamp(SLOT_GIGABYTES_MIN, SLOT_GIGABYTES_MAX);
     Ok(Setting::new(

@@ -171,28 +171,27 @@ GRANT SELECT ON manada.member TO manada_monitor;
 const ADMIT_BODY: &str = r#"
 DECLARE
   ticket text := gen_random_uuid()::text;
-  facts jsonb;
   answer jsonb;
   admitted jsonb;
 BEGIN
   IF octet_length(request::text) > @REQUEST_BYTES_MAX@ THEN
     RAISE EXCEPTION 'the request is too large' USING ERRCODE = 'program_limit_exceeded';
   END IF;
-  facts := jsonb_build_object(
-    'server_version_num', current_setting('server_version_num')::integer,
-    'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
-    'superuser', current_user,
-    'database_bytes', (SELECT sum(pg_database_size(oid)) FROM pg_database),
-    'tablespaces', (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
-    'config_in_data_directory', current_setting('config_file') = current_setting('data_directory') || '/postgresql.conf',
-    'settings', (
-      SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN (
-        'max_connections', 'max_worker_processes', 'max_wal_senders',
-        'max_prepared_transactions', 'max_locks_per_transaction',
-        'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'DateStyle', 'TimeZone',
-        'log_timezone', 'default_text_search_config')));
   IF request->>'ask' = 'describe' THEN
-    RETURN jsonb_build_object('described', jsonb_build_object('primary', facts));
+    RETURN jsonb_build_object('described', jsonb_build_object(
+        'server_version_num', current_setting('server_version_num')::integer,
+        'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),
+        'superuser', current_user,
+        'client_address', host(inet_client_addr()),
+        'database_bytes', (SELECT sum(pg_database_size(oid)) FROM pg_database),
+        'tablespaces', (SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')),
+        'config_in_data_directory', current_setting('config_file') = current_setting('data_directory') || '/postgresql.conf',
+        'settings', (
+          SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN (
+            'max_connections', 'max_worker_processes', 'max_wal_senders',
+            'max_prepared_transactions', 'max_locks_per_transaction',
+            'lc_messages', 'lc_monetary', 'lc_numeric', 'lc_time', 'DateStyle', 'TimeZone',
+            'log_timezone', 'default_text_search_config'))));
   END IF;
   -- A newcomer must not wait for standbys that may be gone.
   PERFORM set_config('synchronous_commit', 'local', true);
@@ -221,7 +220,6 @@ BEGIN
       PERFORM pg_create_physical_replication_slot((admitted->>'slot')::name, true);
     END IF;
     PERFORM pg_reload_conf();
-    answer := jsonb_set(answer, '{admitted,primary}', facts);
   END IF;
   RETURN answer;
 END

@@ -1,9 +1,11 @@
 //! One file per command: arguments → plan → run.
 
 mod completions;
-mod diagram;
+mod init;
+mod join;
 mod man;
-mod uri;
+mod node_admit;
+mod token;
 
 use crate::error::{Failure, Outcome};
 use crate::ui::Ui;
@@ -11,8 +13,11 @@ use crate::ui::Ui;
 /// What `manada` can do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Diagram(diagram::DiagramArgs),
-    Uri(uri::UriArgs),
+    Init(init::InitArgs),
+    Join(join::JoinArgs),
+    Token(token::TokenArgs),
+    #[command(hide = true)]
+    Node(node_admit::NodeArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -20,8 +25,10 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         match self {
-            Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
-            Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
+            Command::Init(args) => init::run(args, *ui),
+            Command::Join(args) => join::run(args, *ui),
+            Command::Token(args) => token::run(&args, *ui),
+            Command::Node(args) => node_admit::run(&args),
             Command::Completions(args) => completions::run(&args, *ui),
             Command::Man(args) => man::run(&args, *ui),
         }

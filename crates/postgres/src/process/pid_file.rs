@@ -33,9 +33,9 @@ pub struct PidFile {
 pub enum PostmasterStatus {
     /// Not yet taking connections.
     Starting,
-    /// Taking connections, as a primary or as a standby.
+    /// Taking connections, reading and writing.
     Ready,
-    /// Following as a standby that takes none (`hot_standby = off`).
+    /// Taking connections as a standby.
     Standby,
     /// Shutting down.
     Stopping,

@@ -1,0 +1,334 @@
+//! `init`, `token`, `join`, `remove`, `stop` and `start`, as they are typed, with real servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use manada_testbed::{Outcome, Programs, Scratch, free_port, trials, wait_for};
+use serde_json::Value;
+
+trials![
+    a_standby_joins_and_follows,
+    a_join_is_refused_with_its_reason_and_remedy,
+    a_killed_join_is_taken_up_by_the_next,
+];
+
+/// A herd on this machine: each node has a port and a home of its own.
+struct Herd {
+    scratch: Scratch,
+    bin: PathBuf,
+    primary_port: u16,
+}
+
+impl Herd {
+    fn init(programs: &Programs, more: &[&str]) -> (Herd, Value) {
+        let herd = Herd {
+            scratch: Scratch::new(),
+            bin: programs.bin().to_owned(),
+            primary_port: free_port(),
+        };
+        let port = herd.primary_port.to_string();
+        let home = herd.home("n1");
+        let mut arguments = vec![
+            "init",
+            "--format",
+            "json",
+            "--name",
+            "n1",
+            "--address",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--home",
+            &home,
+            "--pg",
+            herd.bin(),
+        ];
+        arguments.extend(more);
+        let report = json(&herd.manada(&arguments));
+        (herd, report)
+    }
+
+    fn bin(&self) -> &str {
+        self.bin.to_str().expect("UTF-8")
+    }
+
+    fn home(&self, node: &str) -> String {
+        let path = self.scratch.path().join(node);
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    fn manada(&self, arguments: &[&str]) -> Output {
+        manada(arguments).output().expect("manada runs")
+    }
+
+    fn token(&self) -> String {
+        let output = self.manada(&["token", "--home", &self.home("n1")]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout)
+            .expect("text")
+            .trim()
+            .to_owned()
+    }
+
+    /// `manada join` with the token in the environment.
+    fn join(&self, node: &str, port: u16, more: &[&str]) -> Command {
+        let (port, home) = (port.to_string(), self.home(node));
+        let mut command = manada(&[
+            "join",
+            "--format",
+            "json",
+            "--name",
+            node,
+            "--port",
+            &port,
+            "--home",
+            &home,
+            "--pg",
+            self.bin(),
+        ]);
+        command.args(more).env("MANADA_TOKEN", self.token());
+        command
+    }
+
+    fn joined(&self, node: &str) -> Value {
+        let output = self
+            .join(node, free_port(), &[])
+            .output()
+            .expect("manada runs");
+        json(&output)
+    }
+
+    /// What a superuser of `node` is told, through its socket.
+    fn sql(&self, node: &str, sql: &str) -> String {
+        self.try_sql(node, sql)
+            .unwrap_or_else(|error| panic!("{node}: {sql}: {error}"))
+    }
+
+    fn try_sql(&self, node: &str, sql: &str) -> Result<String, String> {
+        let home = manada_herd::Home::at(Path::new(&self.home(node))).expect("absolute");
+        let node = manada_herd::Node::open(home).expect("a node");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let session = node
+                .open_superuser()
+                .await
+                .map_err(|error| error.to_string())?;
+            let messages = session
+                .simple_query(sql)
+                .await
+                .map_err(|error| format!("{error:?}"))?;
+            Ok(messages
+                .iter()
+                .find_map(|message| match message {
+                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+                    _ => None,
+                })
+                .unwrap_or_default())
+        })
+    }
+}
+
+fn manada(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_manada"));
+    for (name, _) in std::env::vars() {
+        if name.starts_with("PG") || name.starts_with("MANADA") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", said(output));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn said(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// The exit code and the error's text.
+fn refused(output: &Output) -> (i32, String) {
+    (
+        output.status.code().expect("an exit code"),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+fn a_standby_joins_and_follows(programs: Programs) -> Outcome {
+    let archive = Scratch::new();
+    let archive = archive.path().to_str().expect("UTF-8");
+    let (herd, made) = Herd::init(&programs, &["--archive", archive]);
+    assert_eq!(made["format"], "manada.init/1");
+    herd.sql("n1", "CREATE TABLE seen AS SELECT 42 AS number");
+
+    let joined = herd.joined("n2");
+    assert_eq!(joined["notes"], serde_json::json!([]));
+    wait_for("the row on the standby", "42".to_owned(), || {
+        herd.try_sql("n2", "SELECT number FROM seen")
+            .unwrap_or_default()
+    });
+    let refused = herd.try_sql("n2", "INSERT INTO seen VALUES (1)");
+    assert!(refused.expect_err("a write").contains("read-only"));
+    herd.joined("n3");
+    assert_eq!(
+        herd.sql("n1", "SELECT string_agg(application_name || state, ',' ORDER BY 1) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE ssl"),
+        "n2streaming,n3streaming"
+    );
+    assert_eq!(
+        herd.sql(
+            "n1",
+            "SELECT string_agg(slot_name || active, ',' ORDER BY 1) FROM pg_replication_slots"
+        ),
+        "manada_n2true,manada_n3true"
+    );
+    assert_eq!(
+        herd.sql(
+            "n3",
+            "SELECT string_agg(name, ',' ORDER BY name) FROM manada.member"
+        ),
+        "n1,n2,n3"
+    );
+    for node in ["n1", "n2", "n3"] {
+        for (what, query) in [
+            (
+                "settings",
+                "SELECT string_agg(name || error, ';') FROM pg_file_settings WHERE error IS NOT NULL",
+            ),
+            (
+                "rules",
+                "SELECT string_agg(error, ';') FROM pg_hba_file_rules",
+            ),
+            (
+                "restart",
+                "SELECT string_agg(name, ';') FROM pg_settings WHERE pending_restart",
+            ),
+        ] {
+            assert_eq!(herd.sql(node, query), "", "{node}: {what}");
+        }
+        let conninfo = herd.sql(node, "SELECT current_setting('primary_conninfo')");
+        assert!(!conninfo.contains("password="), "{conninfo}");
+    }
+    Ok(())
+}
+
+fn a_join_is_refused_with_its_reason_and_remedy() -> Outcome {
+    let programs = Programs::any()?;
+    let (herd, _) = Herd::init(&programs, &[]);
+    let port = free_port();
+    let join = |node: &str, port: u16, more: &[&str]| {
+        refused(&herd.join(node, port, more).output().expect("manada runs"))
+    };
+
+    let theirs = herd.scratch.path().join("theirs");
+    fs::create_dir(&theirs).expect("made");
+    fs::write(theirs.join("file"), "data").expect("written");
+    let (code, error) = join("n2", port, &["--pgdata", theirs.to_str().expect("UTF-8")]);
+    assert_eq!(code, 4, "{error}");
+    assert!(
+        error.contains("is not empty") && error.contains("mv "),
+        "{error}"
+    );
+    assert!(theirs.join("file").exists());
+
+    let (code, error) = join("n2", herd.primary_port, &[]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("is taken"), "{error}");
+
+    let mut same_name = manada(&[
+        "join",
+        "--name",
+        "n1",
+        "--home",
+        &herd.home("other"),
+        "--port",
+        &port.to_string(),
+        "--pg",
+        herd.bin(),
+    ]);
+    let (code, error) = refused(
+        &same_name
+            .env("MANADA_TOKEN", herd.token())
+            .output()
+            .expect("manada runs"),
+    );
+    assert_eq!(code, 4, "{error}");
+    assert!(
+        error.contains("node n1 already") && error.contains("manada remove n1"),
+        "{error}"
+    );
+
+    let (code, error) = join(
+        "n2",
+        port,
+        &["--address", "127.0.0.1\nhost all all all trust"],
+    );
+    assert_eq!(code, 2, "{error}");
+
+    let token = herd.token();
+    let mut cut = manada(&["join", &token[..token.len() - 3]]);
+    let (code, error) = refused(&cut.output().expect("manada runs"));
+    assert_eq!(code, 2, "{error}");
+    assert!(
+        error.contains("damaged") && !error.contains(&token[20..40]),
+        "{error}"
+    );
+
+    // A newer token ends the former one.
+    herd.token();
+    let home = herd.home("n9");
+    let mut late = manada(&["join", "--home", &home, "--name", "n9"]);
+    let (code, error) = refused(
+        &late
+            .env("MANADA_TOKEN", token)
+            .output()
+            .expect("manada runs"),
+    );
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("manada token"), "{error}");
+
+    // None of this has left anything at the primary.
+    assert_eq!(
+        herd.sql("n1", "SELECT count(*) FROM pg_replication_slots"),
+        "0"
+    );
+    assert_eq!(herd.sql("n1", "SELECT count(*) FROM manada.member"), "1");
+    Ok(())
+}
+
+fn a_killed_join_is_taken_up_by_the_next() -> Outcome {
+    let programs = Programs::any()?;
+    let (herd, _) = Herd::init(&programs, &[]);
+    let port = free_port();
+    let home = PathBuf::from(herd.home("n2"));
+    // Killed as soon as each of these is there; the last is the moment before it is finished.
+    for mark in [
+        "tls/server.key",
+        "tls/server.crt",
+        "data/standby.signal",
+        "data/postmaster.pid",
+    ] {
+        let mut child = herd.join("n2", port, &[]).spawn().expect("manada runs");
+        wait_for(mark, true, || home.join(mark).exists());
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        assert!(!home.join("manada.toml").exists(), "too late: {mark}");
+    }
+    let joined = json(&herd.join("n2", port, &[]).output().expect("manada runs"));
+    assert_eq!(joined["node"], "n2");
+    assert_eq!(
+        herd.sql(
+            "n1",
+            "SELECT string_agg(slot_name || active, ',') FROM pg_replication_slots"
+        ),
+        "manada_n2true"
+    );
+    Ok(())
+}
