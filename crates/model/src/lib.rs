@@ -10,6 +10,7 @@ mod system_identifier;
 mod timeline;
 mod timeline_history;
 mod version;
+pub mod wording;
 
 pub use herd_status::{
     Answer, HerdStatus, Lag, LagPoint, Loss, NoAnswer, Node, NodeState, PolicyState, Problem, Role,
