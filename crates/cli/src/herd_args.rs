@@ -1,10 +1,12 @@
 //! Which herd a command is about.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use manada_model::{HerdName, NodeName};
+use manada_herd::{FindNodeError, Node, Survey};
+use manada_model::{HerdName, HerdStatus, NodeName, NodeState, wording};
 use manada_postgres::Conninfo;
 use manada_postgres::conninfo::{Environment, SslMode};
 
@@ -67,4 +69,97 @@ impl HerdArgs {
         }
         Ok(Some(conninfo))
     }
+
+    /// Whom to ask about the herd.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        if let Some(conninfo) = self.conninfo()? {
+            return Ok(Target {
+                survey: Survey::of(conninfo, self.timeout()),
+                node: None,
+            });
+        }
+        let nodes = self.nodes()?;
+        let [node, ..] = nodes.as_slice() else {
+            return Err(no_node());
+        };
+        let peer = node
+            .peer()
+            .map_err(|error| Failure::failed("this host's node can't be asked").because(error))?;
+        let mut seeds = node.superuser();
+        seeds.endpoints = nodes
+            .iter()
+            .flat_map(|node| node.superuser().endpoints)
+            .collect();
+        Ok(Target {
+            survey: Survey {
+                seeds,
+                peer: Some(peer),
+                others: node.monitor(node.endpoint()),
+                limit: self.timeout(),
+            },
+            node: Some(node.clone()),
+        })
+    }
+
+    /// This host's nodes that are meant: one, or several of one herd.
+    fn nodes(&self) -> Result<Vec<Node>, Failure> {
+        let found = Node::find(self.home.as_deref(), self.herd.as_ref(), self.node.as_ref());
+        match found {
+            Ok(node) => Ok(vec![node]),
+            Err(FindNodeError::Several { nodes }) => {
+                let herds: BTreeSet<&HerdName> = nodes.iter().map(|node| &node.file.herd).collect();
+                if herds.len() == 1 {
+                    return Ok(nodes);
+                }
+                let failure = Failure::usage("this host has nodes of several herds");
+                Err(herds.iter().fold(failure, |failure, herd| {
+                    failure.next(format!("--herd {herd}"))
+                }))
+            }
+            Err(FindNodeError::None) => Err(no_node()),
+            Err(error @ (FindNodeError::Home(_) | FindNodeError::File(_))) => {
+                Err(Failure::usage("this host's node can't be read").because(error))
+            }
+        }
+    }
+}
+
+fn no_node() -> Failure {
+    Failure::usage("no server is named, and this host has no such node")
+        .next("manada status --uri postgresql://HOST/postgres")
+        .next("manada lab")
+}
+
+/// Whom to ask about a herd.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The servers to ask first, and how to reach those they know of.
+    pub(crate) survey: Survey,
+    /// This host's node, where it is one of the herd's and was not passed by with `--uri`.
+    pub(crate) node: Option<Node>,
+}
+
+impl Target {
+    /// What to call the herd: its name, or its cluster's number.
+    pub(crate) fn title(&self, status: &HerdStatus) -> String {
+        match (&self.node, status.system_identifier()) {
+            (Some(node), _) => format!("herd {}", node.file.herd),
+            (None, Some(number)) => format!("cluster {number}"),
+            (None, None) => "no server answered".to_owned(),
+        }
+    }
+}
+
+/// The failure of a command that needs an answer, where there is none.
+pub(crate) fn nobody_answered(status: &HerdStatus) -> Failure {
+    let failure = Failure::unreachable("no server of the herd answered");
+    let reasons: Vec<String> = status
+        .nodes
+        .iter()
+        .filter_map(|node| match &node.state {
+            NodeState::Unreachable { reason, .. } => Some(wording::shown(reason)),
+            NodeState::Answered(_) | NodeState::SeenByUpstream => None,
+        })
+        .collect();
+    failure.because(reasons.join("\n"))
 }

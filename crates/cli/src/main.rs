@@ -3,6 +3,7 @@
 mod commands;
 mod error;
 mod herd_args;
+mod sentences;
 mod server_programs;
 mod this_host;
 mod ui;

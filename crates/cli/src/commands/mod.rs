@@ -1,11 +1,13 @@
 //! One file per command: arguments → plan → run.
 
 mod completions;
+mod diagram;
 mod init;
 mod join;
 mod man;
 mod node_admit;
 mod token;
+mod uri;
 
 use crate::error::{Failure, Outcome};
 use crate::ui::Ui;
@@ -18,6 +20,8 @@ pub(crate) enum Command {
     Token(token::TokenArgs),
     #[command(hide = true)]
     Node(node_admit::NodeArgs),
+    Diagram(diagram::DiagramArgs),
+    Uri(uri::UriArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -29,6 +33,8 @@ impl Command {
             Command::Join(args) => join::run(args, *ui),
             Command::Token(args) => token::run(&args, *ui),
             Command::Node(args) => node_admit::run(&args),
+            Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
+            Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
             Command::Completions(args) => completions::run(&args, *ui),
             Command::Man(args) => man::run(&args, *ui),
         }
