@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use manada_model::wording::size;
 use manada_model::{self as model, HerdStatus, NodeState, Problem, SlotWal, WalsenderState};
 
 use crate::picture::{Arrow, Condition, Follower, Lag, Link, Node, Role, Slot, SlotState};
@@ -88,7 +89,10 @@ impl<'a> Grower<'a> {
         Node {
             name: node.name.clone(),
             role,
-            address: node.endpoint.clone(),
+            address: node
+                .endpoint
+                .clone()
+                .filter(|address| *address != node.name),
             version: said.map(|said| said.version.to_string()),
             timeline: said.and_then(model::ServerStatus::timeline),
             condition: self.condition(node),
@@ -98,19 +102,24 @@ impl<'a> Grower<'a> {
 
     fn slot_of(&self, node: &model::Node) -> Option<&model::Slot> {
         let slots = self.status.primary()?.status()?.slots.iter();
-        slots.into_iter().find(|slot| is_for(slot, node))
+        slots.into_iter().find(|slot| bears(&slot.name, node))
     }
 
     fn condition(&self, node: &model::Node) -> Condition {
         match &node.state {
-            NodeState::Unreachable { reason, .. } => Condition::Unreachable(reason.clone()),
+            NodeState::Unreachable { reason, .. } => {
+                // Where it was asked stands above already.
+                let asked = node.endpoint.as_deref().unwrap_or_default();
+                let why = reason.strip_prefix(&format!("connecting to {asked}: "));
+                Condition::Unreachable(why.unwrap_or(reason).to_owned())
+            }
             NodeState::SeenByUpstream => {
                 Condition::Ailing("not asked: known from its upstream alone".to_owned())
             }
             NodeState::Answered(_) => {
                 let problems = self.status.problems.iter();
                 let ailments: Vec<String> = problems
-                    .filter_map(|problem| ailment(problem, node))
+                    .filter_map(|problem| self.ailment(problem, node))
                     .collect();
                 if ailments.is_empty() {
                     Condition::Answering
@@ -120,54 +129,75 @@ impl<'a> Grower<'a> {
             }
         }
     }
-}
 
-/// What a problem is for this server; nothing where the arrow that leads to it says it already.
-fn ailment(problem: &Problem, node: &model::Node) -> Option<String> {
-    let is_primary = node.role() == model::Role::Primary;
-    let on = |name: &String, words: String| (*name == node.name).then_some(words);
-    match problem {
-        Problem::SeveralPrimaries { nodes } => nodes
-            .contains(&node.name)
-            .then(|| "not the only primary".to_owned()),
-        Problem::OtherCluster {
-            node,
-            system_identifier,
-        } => on(node, format!("of another cluster, {system_identifier}")),
-        Problem::MixedVersions { node, .. } => on(node, "another major version".to_owned()),
-        Problem::OtherTimeline {
-            node,
-            primary_timeline,
-            ..
-        } => on(
-            node,
-            format!("the primary is on timeline {primary_timeline}"),
-        ),
-        Problem::ReplayPaused { node } => on(node, "replay is paused".to_owned()),
-        Problem::PolicyUnsatisfied {
-            needed, streaming, ..
-        } => is_primary.then(|| {
-            let streaming = streaming.len();
-            format!("commits hang: they wait for {needed}, and {streaming} of the named stream")
-        }),
-        Problem::CommitsWaiting { count, .. } => {
-            is_primary.then(|| format!("{count} waiting for a standby"))
+    /// What a problem is for this server; nothing where the arrow that leads to it says it already.
+    fn ailment(&self, problem: &Problem, node: &model::Node) -> Option<String> {
+        let is_primary = node.role() == model::Role::Primary;
+        let on = |name: &String, words: String| (*name == node.name).then_some(words);
+        match problem {
+            Problem::SeveralPrimaries { nodes } => nodes
+                .contains(&node.name)
+                .then(|| "not the only primary".to_owned()),
+            Problem::OtherCluster {
+                node,
+                system_identifier,
+            } => on(node, format!("of another cluster, {system_identifier}")),
+            Problem::MixedVersions { node, .. } => on(node, "another major version".to_owned()),
+            Problem::OtherTimeline {
+                node,
+                primary_timeline,
+                ..
+            } => on(
+                node,
+                format!("the primary is on timeline {primary_timeline}"),
+            ),
+            Problem::ReplayPaused { node } => on(node, "replay is paused".to_owned()),
+            Problem::PolicyUnsatisfied {
+                needed, streaming, ..
+            } => is_primary.then(|| {
+                let streaming = streaming.len();
+                format!("commits hang: they wait for {needed}, and {streaming} of the named stream")
+            }),
+            Problem::CommitsWaiting { count, .. } => {
+                is_primary.then(|| format!("{count} waiting for a standby"))
+            }
+            Problem::PolicyBypassed { synchronous_commit } => is_primary.then(|| {
+                let level = match synchronous_commit {
+                    model::SynchronousCommit::Off => "off",
+                    model::SynchronousCommit::Local => "local",
+                    model::SynchronousCommit::RemoteWrite => "remote_write",
+                    model::SynchronousCommit::On => "on",
+                    model::SynchronousCommit::RemoteApply => "remote_apply",
+                };
+                format!("synchronous_commit = {level} passes the policy by")
+            }),
+            Problem::ArchivingFails { node, .. } => on(node, "archiving fails".to_owned()),
+            Problem::SlotUnused {
+                node: upstream,
+                slot,
+                retained_bytes,
+            } if !self.is_drawn(slot) => on(
+                upstream,
+                format!(
+                    "slot {slot} is unused and holds {} of WAL",
+                    size(*retained_bytes)
+                ),
+            ),
+            Problem::SlotLosesWal {
+                node: upstream,
+                slot,
+                ..
+            } if !self.is_drawn(slot) => on(upstream, format!("slot {slot} loses its WAL")),
+            Problem::NoPrimary
+            | Problem::NotReceiving { .. }
+            | Problem::SlotLosesWal { .. }
+            | Problem::SlotUnused { .. } => None,
         }
-        Problem::PolicyBypassed { synchronous_commit } => is_primary.then(|| {
-            let level = match synchronous_commit {
-                model::SynchronousCommit::Off => "off",
-                model::SynchronousCommit::Local => "local",
-                model::SynchronousCommit::RemoteWrite => "remote_write",
-                model::SynchronousCommit::On => "on",
-                model::SynchronousCommit::RemoteApply => "remote_apply",
-            };
-            format!("synchronous_commit = {level} passes the policy by")
-        }),
-        Problem::ArchivingFails { node, .. } => on(node, "archiving fails".to_owned()),
-        Problem::NoPrimary
-        | Problem::NotReceiving { .. }
-        | Problem::SlotLosesWal { .. }
-        | Problem::SlotUnused { .. } => None,
+    }
+
+    /// Whether an arrow tells of a slot: one that is for nobody who is known has none.
+    fn is_drawn(&self, slot: &model::SlotName) -> bool {
+        self.status.nodes.iter().any(|node| bears(slot, node))
     }
 }
 
@@ -177,7 +207,7 @@ fn arrow(upstream: &model::Node, standby: &model::Node) -> Arrow {
         link: link(upstream, standby),
         slot: slots
             .iter()
-            .find(|slot| is_for(slot, standby))
+            .find(|slot| bears(&slot.name, standby))
             .map(drawn_slot),
     }
 }
@@ -213,15 +243,12 @@ fn link(upstream: &model::Node, standby: &model::Node) -> Link {
 }
 
 /// Whether a slot holds WAL for a node: the one that its walsender serves, or that bears its name.
-fn is_for(slot: &model::Slot, node: &model::Node) -> bool {
+fn bears(slot: &model::SlotName, node: &model::Node) -> bool {
     let served = node.walsender().map(|walsender| &walsender.slot_name);
     match served {
-        Some(Some(served)) => *served == slot.name,
+        Some(Some(served)) => served == slot,
         Some(None) => false,
-        None => slot
-            .name
-            .node()
-            .is_some_and(|named| named.as_str() == node.name),
+        None => slot.node().is_some_and(|named| named.as_str() == node.name),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use manada_diagram::{Charset, Node, Picture, draw, forest};
+use manada_diagram::{Charset, Condition, Node, Picture, draw, forest};
 use manada_model::{
     Answer, ArchiveMode, Archiver, HerdStatus, Lsn, NoAnswer, PolicySetting, PrimaryStatus,
     Recovery, Replay, Rights, ServerStatus, ServerVersion, Slot, SlotKind, SlotWal, StandbyStatus,
@@ -108,6 +108,15 @@ fn a_standby_that_receives_nothing_hangs_on_the_primary_and_its_lost_slot_shows(
         slot lost its WAL: clone     │ PostgreSQL 17.10 · timeline 1 │
         again                        └───────────────────────────────┘
     "#);
+}
+
+#[test]
+fn a_slot_for_nobody_who_is_known_is_told_of_where_it_is() {
+    let mut ana = server("ana", primary());
+    ana.slots = vec![slot("manada_gone", Some(SlotWal::Reserved), false)];
+    let herd = assemble(vec![said("ana", 1, ana)]);
+    let ailing = Condition::Ailing("slot manada_gone is unused and holds 96\u{A0}MB of WAL".into());
+    assert_eq!(forest(&herd)[0].condition, ailing);
 }
 
 #[test]

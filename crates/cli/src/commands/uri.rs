@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use manada_model::HerdStatus;
-use manada_postgres::conninfo::{Host, RootCertificate, SslMode, SslParameters};
+use manada_postgres::conninfo::{Environment, Host, RootCertificate, SslMode, SslParameters};
 use manada_postgres::{Conninfo, Endpoint};
 
 use crate::error::{Failure, Outcome};
@@ -80,9 +80,18 @@ fn client_uri(args: &UriArgs, target: &Target, status: &HerdStatus) -> ClientUri
             client: given.and_then(|given| given.ssl.client.clone()),
             ..target.survey.others.ssl.clone()
         },
-        passfile: given.and_then(|given| given.passfile.clone()),
+        passfile: given
+            .and_then(|given| given.passfile.clone())
+            .filter(|passfile| implied_passfile().as_ref() != Some(passfile)),
         looks_for,
     }
+}
+
+/// The password file that clients read without being told.
+fn implied_passfile() -> Option<PathBuf> {
+    Conninfo::parse("", &Environment::of_process())
+        .ok()
+        .and_then(|implied| implied.passfile)
 }
 
 /// Every server's address, those first where the search is likely to end. A server may become what
@@ -232,7 +241,6 @@ impl fmt::Display for Encoded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use manada_postgres::conninfo::Environment;
     use proptest::prelude::*;
 
     fn uri(endpoints: Vec<Endpoint>, user: &str, dbname: &str) -> ClientUri {
