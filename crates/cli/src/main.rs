@@ -5,6 +5,7 @@ mod error;
 mod herd_args;
 mod sentences;
 mod server_programs;
+mod text;
 mod this_host;
 mod ui;
 

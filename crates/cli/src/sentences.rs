@@ -59,10 +59,20 @@ pub(crate) fn loss(status: &HerdStatus) -> String {
     let primary = status.primary().map_or("the primary", |node| &node.name);
     let primary = wording::shown(primary);
     match &status.loss {
-        Loss::NothingAcknowledged { best, .. } => format!(
-            "If {primary} died now, no acknowledged commit would be lost: {} has them all.",
-            wording::shown(best)
-        ),
+        Loss::NothingAcknowledged { best, level } => {
+            let best = wording::shown(best);
+            let unless = match level {
+                SynchronousCommit::RemoteWrite => format!(", unless {best}'s machine fails too"),
+                SynchronousCommit::Off
+                | SynchronousCommit::Local
+                | SynchronousCommit::On
+                | SynchronousCommit::RemoteApply => String::new(),
+            };
+            format!(
+                "If {primary} died now, no acknowledged commit would be lost: {best} has them \
+                 all{unless}."
+            )
+        }
         Loss::NothingThisMoment { best } => format!(
             "If {primary} died now, nothing would be lost: {} has all its WAL. \
              The next commit has no such promise.",

@@ -1,5 +1,7 @@
 //! The only place that prints.
 
+mod screen;
+
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::{Exit, Failure};
+
+pub(crate) use screen::Screen;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -77,6 +81,16 @@ impl Ui {
     pub(crate) fn json(self, value: &impl Serialize) {
         let text = serde_json::to_string_pretty(value).expect("own types have string keys");
         self.text(text);
+    }
+
+    /// Prints one of several results as JSON, on one line.
+    pub(crate) fn json_line(self, value: &impl Serialize) {
+        self.text(serde_json::to_string(value).expect("own types have string keys"));
+    }
+
+    /// A screen to draw on, where results are text and go to a terminal.
+    pub(crate) fn screen(self) -> Option<Screen> {
+        (self.format == Format::Text && std::io::stdout().is_terminal()).then(Screen::enter)
     }
 
     /// Tells of the course of things, on standard error; silent in JSON.

@@ -6,6 +6,7 @@ mod init;
 mod join;
 mod man;
 mod node_admit;
+mod status;
 mod token;
 mod uri;
 
@@ -20,6 +21,7 @@ pub(crate) enum Command {
     Token(token::TokenArgs),
     #[command(hide = true)]
     Node(node_admit::NodeArgs),
+    Status(status::StatusArgs),
     Diagram(diagram::DiagramArgs),
     Uri(uri::UriArgs),
     Completions(completions::CompletionsArgs),
@@ -33,6 +35,7 @@ impl Command {
             Command::Join(args) => join::run(args, *ui),
             Command::Token(args) => token::run(&args, *ui),
             Command::Node(args) => node_admit::run(&args),
+            Command::Status(args) => crate::block_on(status::run(&args, *ui)),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
             Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
             Command::Completions(args) => completions::run(&args, *ui),

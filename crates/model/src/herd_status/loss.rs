@@ -104,7 +104,9 @@ fn best_standby<'a>(nodes: &'a [Node], primary: &ServerStatus) -> Option<(&'a No
         }
         NodeState::Unreachable { .. } | NodeState::SeenByUpstream => applies_wal(node),
     });
+    // Of several equals the first: the last maximum of the reverse.
     usable
+        .rev()
         .filter_map(|node| Some((node, node.flush_lsn()?)))
         .max_by_key(|(_, flush_lsn)| *flush_lsn)
 }

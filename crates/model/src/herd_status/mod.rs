@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::millis;
 use crate::{
@@ -39,7 +39,7 @@ pub struct HerdStatus {
 }
 
 /// One server of the herd.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Node {
     /// Unique in this status: the member's name, else the name its upstream knows it by, else
     /// `cluster_name`, else its endpoint.
@@ -47,12 +47,36 @@ pub struct Node {
     /// Where it was asked, or where it is known to be.
     pub endpoint: Option<String>,
     /// What it said, or why it said nothing.
-    #[serde(flatten)]
     pub state: NodeState,
     /// From whom it gets its WAL; `None` for a primary and for who gets none.
     pub upstream: Option<Upstream>,
     /// How far it is behind the primary; `None` for a primary and where it can't be told.
     pub lag: Option<Lag>,
+}
+
+/// In JSON a node has its role, too.
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct WithRole<'a> {
+            name: &'a str,
+            role: Role,
+            endpoint: &'a Option<String>,
+            #[serde(flatten)]
+            state: &'a NodeState,
+            upstream: &'a Option<Upstream>,
+            lag: &'a Option<Lag>,
+        }
+        WithRole {
+            name: &self.name,
+            role: self.role(),
+            endpoint: &self.endpoint,
+            state: &self.state,
+            upstream: &self.upstream,
+            lag: &self.lag,
+        }
+        .serialize(serializer)
+    }
 }
 
 /// What is known of a node at first hand.
