@@ -4,6 +4,7 @@ pub mod address;
 pub mod authority;
 mod child;
 pub mod conninfo;
+pub mod control_file;
 pub mod durable;
 pub mod initdb;
 pub mod observe;

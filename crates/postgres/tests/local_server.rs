@@ -1,135 +1,59 @@
-//! One real server through its life: made, started, stopped, and all that can go wrong.
+//! One real server through its life: made, started, told, promoted, restarted, stopped, and all
+//! that can go wrong.
+
+mod home;
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use manada_postgres::Secret;
-use manada_postgres::initdb::{InitdbError, NewCluster, initdb};
-use manada_postgres::os_user::OsUser;
+use home::{BOUND, Home, names_in};
+use manada_model::MajorVersion;
+use manada_postgres::control_file::{ControlFile, DatabaseState, WalLevel};
+use manada_postgres::initdb::InitdbError;
+use manada_postgres::os_user::{OsUser, we_are_root};
 use manada_postgres::process::{
-    Failure, PostmasterStatus, StartError, StartOptions, StopMode, Stopped, running, start, stop,
+    Failure, PostmasterStatus, PromoteError, RestartError, SignalError, StartError, StopMode,
+    Stopped, Supervisor, promote, reload, restart, running, server_files, stop,
 };
-use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find};
+use manada_postgres::programs::{Cache, Wanted, find};
+use manada_testbed::faults::{ReadOnly, SmallDisk};
+use manada_testbed::{
+    Missing, Outcome, Programs, Scratch, free_port, poll_until, trials, wait_until,
+};
 
-const BOUND: Duration = Duration::from_secs(60);
+trials![
+    a_server_is_made_started_seen_and_stopped,
+    the_control_file_is_read_as_the_server_reads_it,
+    a_standby_is_promoted_once,
+    a_standby_that_takes_no_connections_is_started_too,
+    a_reloaded_server_has_its_new_settings,
+    a_restarted_server_keeps_its_command_line,
+    a_server_of_debians_cluster_tools_is_restarted_by_them,
+    the_configuration_is_found_before_the_first_start_and_after,
+    a_server_that_was_killed_starts_again,
+    a_taken_port_is_named_as_the_reason,
+    a_mistake_in_the_configuration_is_named_as_the_reason,
+    a_full_disk_leaves_no_half_made_directory,
+    a_read_only_home_is_refused,
+    what_is_no_data_directory_is_not_started,
+    a_directory_with_anything_in_it_is_left_alone,
+    an_empty_directory_and_a_hostile_name_are_taken,
+    what_initdb_refuses_leaves_nothing_behind,
+    an_ordinary_user_can_do_all_of_it,
+];
 
-fn programs() -> ServerPrograms {
-    let user = OsUser::for_new_server().expect("somebody runs servers");
-    let cache = Cache::of_this_user().expect("a cache");
-    find(&Wanted::Newest, &user, &cache)
-        .expect("a search")
-        .programs
-        .expect("server programs on this machine")
-}
-
-/// A data directory whose server is stopped when the test ends, also when it fails.
-struct Home {
-    directory: tempfile::TempDir,
-    port: u16,
-}
-
-impl Home {
-    fn new() -> Home {
-        let directory = tempfile::Builder::new()
-            .prefix("manada test ñ '")
-            .tempdir()
-            .expect("a directory");
-        // The server's user has to reach it.
-        fs::set_permissions(
-            directory.path(),
-            std::os::unix::fs::PermissionsExt::from_mode(0o755),
-        )
-        .expect("changed");
-        Home {
-            directory,
-            port: free_port(),
-        }
-    }
-
-    fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.directory.path().join("server.log")
-    }
-
-    fn with_cluster() -> Home {
-        let home = Home::new();
-        home.init("postgres").expect("initdb");
-        home
-    }
-
-    fn init(&self, superuser: &str) -> Result<OsUser, InitdbError> {
-        initdb(
-            &programs(),
-            &NewCluster {
-                data_directory: &self.data(),
-                superuser,
-                password: &Secret::random(),
-                wal_segment_megabytes: Some(1),
-            },
-        )
-    }
-
-    fn start(&self) -> Result<manada_postgres::process::RunningServer, StartError> {
-        let port = self.port.to_string();
-        start(
-            &programs(),
-            &StartOptions {
-                data_directory: &self.data(),
-                settings: &[
-                    ("port", &port),
-                    ("listen_addresses", "127.0.0.1"),
-                    ("unix_socket_directories", ""),
-                ],
-                log_file: &self.log(),
-                ready_within: BOUND,
-            },
-        )
-    }
-}
-
-impl Drop for Home {
-    fn drop(&mut self) {
-        if let Err(error) = stop(&self.data(), StopMode::Immediate, BOUND)
-            && self.data().exists()
-        {
-            eprintln!("left running: {error}");
-        }
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
-}
-
-fn names_in(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
-}
-
-#[test]
-fn a_server_is_made_started_seen_and_stopped() {
-    let home = Home::with_cluster();
-    assert_eq!(names_in(home.directory.path()), ["data"]);
+fn a_server_is_made_started_seen_and_stopped(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
+    assert_eq!(names_in(home.directory()), ["data"]);
     assert_eq!(running(&home.data()).expect("an answer"), None);
+    let before = ControlFile::read(&home.data()).expect("readable");
+    assert_eq!(before.state, DatabaseState::ShutDown);
+    assert_eq!(before.major, programs.version());
+    assert!(before.data_checksums);
+    assert_eq!(before.wal_segment_bytes, 1 << 20);
 
     let server = home.start().expect("a running server");
     assert_eq!(server.port, home.port);
@@ -138,11 +62,9 @@ fn a_server_is_made_started_seen_and_stopped() {
         running(&home.data()).expect("an answer"),
         Some(server.clone())
     );
-    let owner = fs::metadata(format!("/proc/{}", server.pid))
-        .expect("a process")
-        .uid();
+    let owner = fs::metadata(format!("/proc/{}", server.pid)).expect("a process");
     let user = OsUser::of_data_directory(&home.data()).expect("its owner");
-    assert_eq!(owner, user.uid());
+    assert_eq!(owner.uid(), user.uid());
     assert!(matches!(
         home.start(),
         Err(StartError::AlreadyRunning { .. })
@@ -153,45 +75,314 @@ fn a_server_is_made_started_seen_and_stopped() {
     assert_eq!(running(&home.data()).expect("an answer"), None);
     let again = stop(&home.data(), StopMode::Fast, BOUND).expect("nothing to do");
     assert_eq!(again, Stopped::WasNotRunning);
+    assert!(matches!(
+        reload(&home.data()),
+        Err(SignalError::NotRunning { .. })
+    ));
+    Ok(())
 }
 
-#[test]
-fn a_server_that_was_killed_starts_again() {
-    let home = Home::with_cluster();
+fn the_control_file_is_read_as_the_server_reads_it(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
+    home.start_with(&[
+        ("wal_level", "logical"),
+        ("max_connections", "37"),
+        ("max_wal_senders", "7"),
+        ("max_worker_processes", "6"),
+        ("max_prepared_transactions", "5"),
+        ("max_locks_per_transaction", "70"),
+        ("wal_log_hints", "on"),
+        ("track_commit_timestamp", "on"),
+    ])
+    .expect("a running server");
+    let session = home.session();
+    session.query("CREATE TABLE t AS SELECT 1");
+    session.query("CHECKPOINT");
+    let file = ControlFile::read(&home.data()).expect("readable");
+
+    let one = |sql: &str| session.value(sql);
+    assert_eq!(
+        one("SELECT system_identifier FROM pg_control_system()"),
+        file.system_identifier.to_string()
+    );
+    assert_eq!(
+        one("SELECT catalog_version_no FROM pg_control_system()"),
+        file.catalog_version.to_string()
+    );
+    let checkpoint = [
+        "checkpoint_lsn",
+        "redo_lsn",
+        "timeline_id",
+        "prev_timeline_id",
+        "full_page_writes",
+        "split_part(next_xid, ':', 2)",
+        "next_oid",
+        "next_multixact_id",
+        "oldest_xid",
+        "extract(epoch FROM checkpoint_time)::bigint",
+    ]
+    .map(|column| one(&format!("SELECT {column} FROM pg_control_checkpoint()")));
+    let taken_at = file
+        .checkpoint
+        .taken_at
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("a time");
+    assert_eq!(
+        checkpoint,
+        [
+            file.checkpoint_lsn.to_string(),
+            file.checkpoint.redo_lsn.to_string(),
+            file.checkpoint.timeline.to_string(),
+            file.checkpoint.previous_timeline.to_string(),
+            if file.checkpoint.full_page_writes {
+                "t".to_owned()
+            } else {
+                "f".to_owned()
+            },
+            file.checkpoint.next_xid.to_string(),
+            file.checkpoint.next_oid.to_string(),
+            file.checkpoint.next_multixact.to_string(),
+            file.checkpoint.oldest_xid.to_string(),
+            taken_at.as_secs().to_string(),
+        ]
+    );
+    let init = [
+        "database_block_size",
+        "blocks_per_segment",
+        "wal_block_size",
+        "bytes_per_wal_segment",
+        "data_page_checksum_version",
+    ]
+    .map(|column| one(&format!("SELECT {column} FROM pg_control_init()")));
+    assert_eq!(
+        init,
+        [
+            file.block_bytes.to_string(),
+            file.relation_segment_blocks.to_string(),
+            file.wal_page_bytes.to_string(),
+            file.wal_segment_bytes.to_string(),
+            u32::from(file.data_checksums).to_string(),
+        ]
+    );
+    assert_eq!(file.state, DatabaseState::InProduction);
+    assert_eq!(file.min_recovery, None);
+    let settings = file.settings;
+    assert_eq!(settings.wal_level, WalLevel::Logical);
+    assert_eq!(
+        (
+            settings.max_connections,
+            settings.max_wal_senders,
+            settings.max_worker_processes,
+            settings.max_prepared_transactions,
+            settings.max_locks_per_transaction,
+        ),
+        (37, 7, 6, 5, 70)
+    );
+    assert!(settings.wal_log_hints && settings.track_commit_timestamp);
+    Ok(())
+}
+
+fn a_standby_is_promoted_once(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
+    fs::write(home.data().join("standby.signal"), "").expect("written");
+    let server = home.start().expect("a running standby");
+    assert_eq!(server.status, PostmasterStatus::Ready);
+    let file = ControlFile::read(&home.data()).expect("readable");
+    assert_eq!(file.state, DatabaseState::InArchiveRecovery);
+
+    let took = promote(&home.data(), BOUND).expect("promoted");
+    assert!(took < BOUND);
+    home.session()
+        .query("CREATE TABLE written_after AS SELECT 1");
+    assert!(!home.data().join("promote").exists(), "it is taken");
+    assert!(matches!(
+        promote(&home.data(), BOUND),
+        Err(PromoteError::NotAStandby {
+            state: DatabaseState::InProduction,
+            ..
+        })
+    ));
+    Ok(())
+}
+
+fn a_standby_that_takes_no_connections_is_started_too() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    fs::write(home.data().join("standby.signal"), "").expect("written");
+    let server = home
+        .start_with(&[("hot_standby", "off")])
+        .expect("a following standby");
+    assert_eq!(server.status, PostmasterStatus::Standby);
+    Ok(())
+}
+
+fn a_reloaded_server_has_its_new_settings() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    home.start().expect("a running server");
+    home.add_setting("work_mem = '7MB'");
+    reload(&home.data()).expect("told");
+    let session = home.session();
+    wait_until("the setting is in force", || {
+        session.value("SELECT setting FROM pg_file_settings WHERE name = 'work_mem' AND applied")
+            == "7MB"
+            && home.session().value("SHOW work_mem") == "7MB"
+    });
+    Ok(())
+}
+
+fn a_restarted_server_keeps_its_command_line() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    let not_running = restart(&home.data(), &home.log(), BOUND).expect_err("none runs");
+    assert!(matches!(not_running, RestartError::NotRunning { .. }));
+    let before = home
+        .start_with(&[("cluster_name", "a 'quoted' \\ näme")])
+        .expect("a running server");
+    let after = restart(&home.data(), &home.log(), BOUND).expect("restarted");
+    assert_eq!(after.by, None);
+    assert_ne!(after.server.pid, before.pid);
+    assert_eq!(after.server.port, before.port);
+    // Characters that are not ASCII are replaced by the server itself.
+    assert!(
+        home.session()
+            .value("SHOW cluster_name")
+            .starts_with("a 'quoted' \\ n")
+    );
+    Ok(())
+}
+
+/// A cluster made by Debian's tools, which goes with the test.
+struct DebianCluster {
+    name: String,
+}
+
+impl DebianCluster {
+    fn new() -> Result<DebianCluster, Missing> {
+        let cluster = DebianCluster {
+            name: format!("manada_test_{}", std::process::id()),
+        };
+        let port = free_port().to_string();
+        let made = Command::new("pg_createcluster")
+            .args(["15", &cluster.name, "--port", &port, "--start"])
+            .stdout(Stdio::null())
+            .status();
+        match made {
+            Ok(status) if status.success() => Ok(cluster),
+            _ => Err(Missing::new(
+                "Debian's postgresql-15 and root, to make a cluster with pg_createcluster",
+            )),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        PathBuf::from(format!("/var/lib/postgresql/15/{}", self.name))
+    }
+}
+
+impl Drop for DebianCluster {
+    fn drop(&mut self) {
+        let dropped = Command::new("pg_dropcluster")
+            .args(["15", &self.name, "--stop"])
+            .status();
+        assert!(
+            dropped.is_ok_and(|status| status.success()),
+            "{}",
+            self.name
+        );
+    }
+}
+
+fn a_server_of_debians_cluster_tools_is_restarted_by_them() -> Outcome {
+    let cluster = DebianCluster::new()?;
+    let user = OsUser::for_new_server().expect("somebody runs servers");
+    let fifteen = Wanted::Major(MajorVersion::V15);
+    let programs = find(&fifteen, &user, &Cache::of_this_user().expect("a cache"))
+        .expect("a search")
+        .programs
+        .expect("Debian's");
+    let before = running(&cluster.data())
+        .expect("an answer")
+        .expect("a running server");
+    let files = server_files(&programs, &cluster.data()).expect("found");
+    let place = PathBuf::from(format!("/etc/postgresql/15/{}", cluster.name));
+    assert_eq!(files.config_file, place.join("postgresql.conf"));
+    assert_eq!(files.hba_file, place.join("pg_hba.conf"));
+
+    let after = restart(&cluster.data(), &place.join("no log"), BOUND).expect("restarted");
+    assert!(
+        matches!(after.by, Some(Supervisor::PgCtlCluster { cluster: name, .. }) if name == cluster.name)
+    );
+    assert_ne!(after.server.pid, before.pid);
+
+    stop(&cluster.data(), StopMode::Fast, BOUND).expect("stopped");
+    fs::remove_file(cluster.data().join("postmaster.opts")).expect("removed");
+    let unstarted = server_files(&programs, &cluster.data()).expect("found");
+    assert_eq!(unstarted.config_file, files.config_file);
+    Ok(())
+}
+
+fn the_configuration_is_found_before_the_first_start_and_after() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    let files = || server_files(&home.programs, &home.data()).expect("found");
+    let before = files();
+    let data = home.data().canonicalize().expect("there");
+    assert_eq!(before.command_line, None);
+    assert_eq!(before.config_file, data.join("postgresql.conf"));
+    assert_eq!(before.hba_file, data.join("pg_hba.conf"));
+
+    // As Debian splits it.
+    let elsewhere = home.directory().join("etc dir");
+    fs::create_dir(&elsewhere).expect("made");
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        fs::rename(data.join(name), elsewhere.join(name)).expect("moved");
+    }
+    let config_file = elsewhere.join("postgresql.conf");
+    let text = fs::read_to_string(&config_file).expect("readable");
+    let split = format!(
+        "{text}\nhba_file = '{0}/pg_hba.conf'\nident_file = '{0}/pg_ident.conf'\n",
+        elsewhere.display().to_string().replace('\'', "''")
+    );
+    fs::write(&config_file, split).expect("written");
+    home.start_with(&[("config_file", &config_file.display().to_string())])
+        .expect("a running server");
+    let running = files();
+    assert_eq!(running.config_file, config_file);
+    assert_eq!(running.hba_file, elsewhere.join("pg_hba.conf"));
+    assert!(running.command_line.is_some());
+    stop(&home.data(), StopMode::Fast, BOUND).expect("stopped");
+    assert_eq!(files(), running, "the same from its note");
+    Ok(())
+}
+
+fn a_server_that_was_killed_starts_again() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
     let first = home.start().expect("a running server");
     let pid = rustix::process::Pid::from_raw(first.pid).expect("a process id");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
-    let gone = || running(&home.data()).expect("an answer").is_none();
-    wait_for(gone);
+    wait_until("it is gone", || {
+        running(&home.data()).expect("an answer").is_none()
+    });
     assert!(home.data().join("postmaster.pid").exists(), "it is stale");
     // Its children notice and go; until then they hold the shared memory.
     let mut second = home.start();
-    wait_for(|| {
-        if matches!(
-            &second,
-            Err(StartError::Ended {
-                failure: Failure::SharedMemoryInUse,
-                ..
-            })
-        ) {
+    let started = poll_until(BOUND, || {
+        if let Err(StartError::Ended { failure, .. }) = &second {
+            assert!(
+                matches!(
+                    failure,
+                    Failure::SharedMemoryInUse | Failure::AlreadyRunning
+                ),
+                "{failure:?}"
+            );
             second = home.start();
         }
         second.is_ok()
     });
+    assert!(started, "{second:?}");
     assert_ne!(second.expect("running again").pid, first.pid);
+    Ok(())
 }
 
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + BOUND;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "waited in vain");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn a_taken_port_is_named_as_the_reason() {
-    let home = Home::with_cluster();
+fn a_taken_port_is_named_as_the_reason() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
     let _other = TcpListener::bind(("127.0.0.1", home.port)).expect("taken");
     let error = home.start().expect_err("the port is taken");
     assert!(
@@ -199,24 +390,48 @@ fn a_taken_port_is_named_as_the_reason() {
         "{error}"
     );
     assert_eq!(running(&home.data()).expect("an answer"), None);
+    Ok(())
 }
 
-#[test]
-fn a_mistake_in_the_configuration_is_named_as_the_reason() {
-    let home = Home::with_cluster();
-    let path = home.data().join("postgresql.conf");
-    let text = fs::read_to_string(&path).expect("readable");
-    fs::write(&path, text + "\nno_such_setting = 1\n").expect("written");
+fn a_mistake_in_the_configuration_is_named_as_the_reason() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    home.add_setting("no_such_setting = 1");
     let error = home.start().expect_err("a mistake");
     assert!(
         matches!(&error, StartError::Ended { failure: Failure::Configuration, log_tail, .. } if log_tail.contains("no_such_setting")),
         "{error}"
     );
+    Ok(())
 }
 
-#[test]
-fn what_is_no_data_directory_is_not_started() {
-    let home = Home::new();
+fn a_full_disk_leaves_no_half_made_directory() -> Outcome {
+    let programs = Programs::any()?;
+    let home = Home::new(&programs);
+    let disk = SmallDisk::mount(home.directory().join("small"), 20)?;
+    let data = disk.path().join("data");
+    let error = home.init_at(&data, "postgres").expect_err("no room");
+    assert!(matches!(error, InitdbError::Full { .. }), "{error}");
+    assert_eq!(names_in(disk.path()), Vec::<String>::new());
+    Ok(())
+}
+
+fn a_read_only_home_is_refused() -> Outcome {
+    let home = Home::new(&Programs::any()?);
+    let place = home.directory().join("place");
+    fs::create_dir(&place).expect("made");
+    let _read_only = ReadOnly::mount(&place)?;
+    let error = home
+        .init_at(&place.join("data"), "postgres")
+        .expect_err("read-only");
+    assert!(
+        matches!(&error, InitdbError::Io { source, .. } if source.kind() == std::io::ErrorKind::ReadOnlyFilesystem),
+        "{error}"
+    );
+    Ok(())
+}
+
+fn what_is_no_data_directory_is_not_started() -> Outcome {
+    let home = Home::new(&Programs::any()?);
     fs::create_dir(home.data()).expect("made");
     assert!(matches!(
         home.start(),
@@ -227,11 +442,11 @@ fn what_is_no_data_directory_is_not_started() {
         home.start(),
         Err(StartError::WrongVersion { data_version, .. }) if data_version == "12"
     ));
+    Ok(())
 }
 
-#[test]
-fn a_directory_with_anything_in_it_is_left_alone() {
-    let home = Home::new();
+fn a_directory_with_anything_in_it_is_left_alone() -> Outcome {
+    let home = Home::new(&Programs::any()?);
     fs::create_dir(home.data()).expect("made");
     fs::write(home.data().join("mine"), "precious").expect("written");
     assert!(matches!(
@@ -239,35 +454,62 @@ fn a_directory_with_anything_in_it_is_left_alone() {
         Err(InitdbError::NotEmpty { .. })
     ));
     assert_eq!(names_in(&home.data()), ["mine"]);
-    assert_eq!(names_in(home.directory.path()), ["data"]);
+    assert_eq!(names_in(home.directory()), ["data"]);
+    Ok(())
 }
 
-#[test]
-fn an_empty_directory_and_a_hostile_name_are_taken() {
-    let home = Home::new();
+fn an_empty_directory_and_a_hostile_name_are_taken() -> Outcome {
+    let home = Home::new(&Programs::any()?);
     fs::create_dir(home.data()).expect("made");
     home.init("o; DROP ñ --").expect("initdb");
     home.start().expect("a running server");
+    Ok(())
 }
 
-#[test]
-fn a_name_postgresql_refuses_leaves_nothing_behind() {
-    let home = Home::new();
-    // Within the length that we check; initdb itself refuses it.
-    let programs = programs();
-    let error = initdb(
-        &programs,
-        &NewCluster {
-            data_directory: &home.data(),
-            superuser: "postgres",
-            password: &Secret::random(),
-            wal_segment_megabytes: Some(3),
-        },
-    )
-    .expect_err("3 is no power of two");
+fn what_initdb_refuses_leaves_nothing_behind() -> Outcome {
+    let home = Home::new(&Programs::any()?);
+    let error = home
+        .init_with(&home.data(), "postgres", Some(3))
+        .expect_err("3 is no power of two");
     assert!(
         matches!(&error, InitdbError::Failed { said, .. } if said.contains("power of 2")),
         "{error}"
     );
-    assert_eq!(names_in(home.directory.path()), Vec::<String>::new());
+    assert_eq!(names_in(home.directory()), Vec::<String>::new());
+    Ok(())
+}
+
+/// These tests again, run by somebody who is not root.
+fn an_ordinary_user_can_do_all_of_it() -> Outcome {
+    if !we_are_root() {
+        return Err(Missing::new(
+            "all the other tests here were run by an ordinary user",
+        ));
+    }
+    let version = Programs::any()?.version();
+    let scratch = Scratch::new();
+    // Somewhere that user can reach it.
+    let ourselves = std::env::current_exe().expect("our program");
+    let tests = scratch.path().join("tests");
+    fs::copy(ourselves, &tests).expect("copied");
+    fs::set_permissions(&tests, fs::Permissions::from_mode(0o755)).expect("changed");
+    let user = OsUser::for_new_server().expect("somebody runs servers");
+    for filter in [
+        format!("::{version}"),
+        "a_restarted".into(),
+        "found_before".into(),
+    ] {
+        let output = user
+            .command(&tests)
+            .arg(&filter)
+            .arg("--test-threads=2")
+            .env("XDG_CACHE_HOME", scratch.path().join("cache"))
+            .output()
+            .expect("run");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let said_worse = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}\n{said_worse}");
+        assert!(!said.contains("running 0 tests"), "{said}");
+    }
+    Ok(())
 }

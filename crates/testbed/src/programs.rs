@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use manada_model::MajorVersion;
+use manada_postgres::os_user::OsUser;
+use manada_postgres::programs::{Cache, Wanted, obtain};
 
 /// What a test needs and this machine has not. A test that returns it is counted as ignored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,17 +28,17 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those of `version`, if this machine has them.
+    /// Those of `version`: installed on this machine, or fetched as `manada` itself would.
     pub fn find(version: MajorVersion) -> Result<Programs, Missing> {
-        let bin = PathBuf::from(format!("/usr/lib/postgresql/{version}/bin"));
-        if bin.join("postgres").exists() && bin.join("initdb").exists() {
-            Ok(Programs { version, bin })
-        } else {
-            Err(Missing::new(format!(
-                "no PostgreSQL {version} in {}: install Debian's package postgresql-{version}",
-                bin.display()
-            )))
-        }
+        let missing = |reason: &dyn std::error::Error| Missing::new(reason.to_string());
+        let user = OsUser::for_new_server().map_err(|error| missing(&error))?;
+        let cache = Cache::of_this_user().map_err(|error| missing(&error))?;
+        let programs = obtain(&Wanted::Major(version), &user, &cache, &mut |_| {})
+            .map_err(|error| missing(&error))?;
+        Ok(Programs {
+            version,
+            bin: programs.bin_dir().to_path_buf(),
+        })
     }
 
     /// Those of the oldest version this machine has, for tests to which the version is nothing.

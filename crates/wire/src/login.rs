@@ -290,3 +290,107 @@ fn scram_error(error: std::io::Error) -> LoginError {
         reason: error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::session::TransactionStatus;
+
+    fn login(channel: Channel, password: Option<&str>) -> Login {
+        Login::new(Credentials {
+            user: "replicator".to_owned(),
+            password: password.map(str::to_owned),
+            channel,
+        })
+    }
+
+    fn told(login: &mut Login, said: Authentication) -> Result<LoginStep, LoginError> {
+        login.handle(BackendMessage::Authentication(said), &mut BytesMut::new())
+    }
+
+    fn sasl(mechanisms: &[&str]) -> Authentication {
+        Authentication::Sasl {
+            mechanisms: mechanisms.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown_to_whoever_listens() {
+        for said in [
+            Authentication::CleartextPassword,
+            Authentication::Md5Password { salt: [0; 4] },
+        ] {
+            let refused = told(&mut login(Channel::Open, Some("secret")), said.clone());
+            assert!(matches!(refused, Err(LoginError::UnsafeMethod { .. })));
+            let sent = told(&mut login(Channel::Local, Some("secret")), said);
+            assert_eq!(sent, Ok(LoginStep::Send));
+        }
+    }
+
+    #[test]
+    fn a_server_that_breaks_scram_off_is_not_believed() {
+        let mut login = login(Channel::Open, Some("secret"));
+        let first = told(&mut login, sasl(&[SCRAM_SHA_256]));
+        assert_eq!(first, Ok(LoginStep::Send));
+        assert!(matches!(
+            told(&mut login, Authentication::Ok),
+            Err(LoginError::UnexpectedMessage { .. })
+        ));
+    }
+
+    #[test]
+    fn a_server_without_the_password_fails_scram() {
+        let mut login = login(Channel::Open, Some("secret"));
+        assert_eq!(
+            told(&mut login, sasl(&[SCRAM_SHA_256])),
+            Ok(LoginStep::Send)
+        );
+        let forged = Authentication::SaslContinue(Bytes::from_static(b"r=forged,s=QSXCR,i=4096"));
+        assert!(matches!(
+            told(&mut login, forged),
+            Err(LoginError::Scram { .. })
+        ));
+    }
+
+    #[test]
+    fn scram_is_bound_to_the_channel_where_both_sides_can() {
+        let hash = Channel::Tls {
+            server_end_point: Some(vec![1; 32]),
+        };
+        for (channel, offered, header) in [
+            (
+                hash.clone(),
+                &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256][..],
+                &b"p=tls-server-end-point,,"[..],
+            ),
+            (hash, &[SCRAM_SHA_256], b"y,,"),
+            (Channel::Open, &[SCRAM_SHA_256_PLUS, SCRAM_SHA_256], b"n,,"),
+        ] {
+            let mut out = BytesMut::new();
+            let message = BackendMessage::Authentication(sasl(offered));
+            let step = login(channel, Some("secret")).handle(message, &mut out);
+            assert_eq!(step, Ok(LoginStep::Send));
+            assert!(
+                out.windows(header.len()).any(|window| window == header),
+                "{out:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_session_begins_before_the_server_is_satisfied() {
+        let ready = BackendMessage::ReadyForQuery(TransactionStatus::Idle);
+        let mut login = login(Channel::Local, None);
+        assert!(matches!(
+            login.handle(ready.clone(), &mut BytesMut::new()),
+            Err(LoginError::UnexpectedMessage { .. })
+        ));
+        assert_eq!(told(&mut login, Authentication::Ok), Ok(LoginStep::Wait));
+        assert_eq!(
+            login.handle(ready, &mut BytesMut::new()),
+            Ok(LoginStep::Done)
+        );
+    }
+}

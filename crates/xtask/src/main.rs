@@ -1,5 +1,6 @@
 //! Checks, benchmarks and generated documents of this repository: `cargo xtask --help`.
 
+mod bench;
 mod docs;
 mod tidy;
 
@@ -20,12 +21,16 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Measure, beside what there is to be measured against.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
     match Task::parse() {
         Task::Tidy => tidy::run(),
         Task::Docs { check } => docs::run(check),
+        Task::Bench(bench) => bench::run(&bench),
     }
 }
 

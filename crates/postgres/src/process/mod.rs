@@ -4,14 +4,24 @@
 //! own. A process is only ever signalled after it was proven to be the server of the data
 //! directory at hand, through a descriptor that can't come to mean another process.
 
+mod command_line;
 mod failure;
+mod files;
 mod pid_file;
+mod restart;
 mod running;
+mod signal;
 mod start;
 mod stop;
+mod supervisor;
 
+pub use command_line::CommandLine;
 pub use failure::Failure;
+pub use files::{ServerFiles, ServerFilesError, server_files};
 pub use pid_file::{ParsePidFileError, PidFile, PostmasterStatus};
+pub use restart::{RestartError, Restarted, restart};
 pub use running::{RunningError, RunningServer, running};
+pub use signal::{PROMOTED_WITHIN, PromoteError, SignalError, promote, reload};
 pub use start::{READY_WITHIN, StartError, StartOptions, start};
 pub use stop::{STOPPED_WITHIN, StopError, StopMode, Stopped, stop};
+pub use supervisor::Supervisor;

@@ -33,9 +33,9 @@ pub struct PidFile {
 pub enum PostmasterStatus {
     /// Not yet taking connections.
     Starting,
-    /// Taking connections, reading and writing.
+    /// Taking connections, as a primary or as a standby.
     Ready,
-    /// Taking connections as a standby.
+    /// Following as a standby that takes none (`hot_standby = off`).
     Standby,
     /// Shutting down.
     Stopping,

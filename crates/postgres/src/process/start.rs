@@ -119,7 +119,7 @@ pub enum StartError {
 }
 
 /// Starts a server that survives us, and waits until it takes connections, as a primary or as a
-/// standby.
+/// standby, or follows as a standby that is not to take any.
 pub fn start(
     programs: &ServerPrograms,
     options: &StartOptions<'_>,

@@ -10,10 +10,10 @@
 //! removed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -255,13 +255,4 @@ fn is_abandoned(root: &Path) -> bool {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
         .open(root.join(MARKER));
     marker.is_ok_and(|marker| flock(&marker, FlockOperation::NonBlockingLockExclusive).is_ok())
-}
-
-/// Makes a private directory where there is none, as a tablespace's parent must exist.
-pub(super) fn ensure_parent(target: &Path) -> Result<(), CloneError> {
-    let parent = parent_of(target);
-    match DirBuilder::new().recursive(true).mode(0o755).create(parent) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(CloneError::io("creating", parent, error)),
-    }
 }

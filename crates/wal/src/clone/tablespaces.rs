@@ -166,21 +166,22 @@ fn check_mappings(
     Ok(())
 }
 
+/// A tablespace's parent must exist, as the data directory's must: nothing is made that would stay
+/// behind if the clone fails.
 fn stage(place: PathBuf, main: &Staging) -> Result<Staging, CloneError> {
     let fault = |fault| CloneError::Tablespace {
         location: place.clone(),
         fault,
     };
-    staging::ensure_parent(&place)?;
+    if place.starts_with(main.target()) || main.target().starts_with(&place) {
+        return Err(fault(TablespaceFault::Nested));
+    }
     let target = staging::examine(&place).map_err(|error| match error {
         CloneError::TargetNotEmpty { .. }
         | CloneError::TargetNotDirectory { .. }
         | CloneError::TargetIsMountPoint { .. } => fault(TablespaceFault::Taken),
         other => other,
     })?;
-    if place.starts_with(main.target()) || main.target().starts_with(&place) {
-        return Err(fault(TablespaceFault::Nested));
-    }
     Staging::create(target, main.placement())
 }
 

@@ -1,0 +1,20 @@
+//! Benchmarks: `cargo xtask bench --help`.
+
+mod clone;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+/// What is measured.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// The native clone beside pg_basebackup: same data, same disk, in turns.
+    Clone(clone::Arguments),
+}
+
+pub(crate) fn run(bench: &Bench) -> ExitCode {
+    match bench {
+        Bench::Clone(arguments) => clone::run(arguments),
+    }
+}
