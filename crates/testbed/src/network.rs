@@ -24,6 +24,9 @@ const NAMESPACE_FILES: &str = "/etc/netns";
 /// How many hosts a network may have: those of a /24.
 const HOSTS_MAX: usize = 250;
 
+/// The way to the rest of the world, where nobody is.
+const GATEWAY: &str = "10.77.0.254";
+
 /// A network of hosts, each a namespace with an address in 10.77.0.0/24 (the same in every
 /// network: no network sees another, or this machine's). Dropping it ends every process in it
 /// and removes it; what a killed test process left is removed when the next one makes its first.
@@ -108,13 +111,20 @@ impl Network {
         ip_in(
             &namespace,
             &format!(
-                "link set lo up\naddress add {}/24 dev eth0\nlink set eth0 up\n",
+                "link set lo up\naddress add {}/24 dev eth0\nlink set eth0 up\n\
+                 route add default via {GATEWAY}\n",
                 host.address
             ),
         )?;
         hosts.push(host.clone());
         write_names(&hosts)?;
         Ok(host)
+    }
+
+    /// A directory that all its hosts and users see, and that goes with it. Each host's home is
+    /// in it, under the host's name.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
     }
 
     /// The namespace that holds the bridge.

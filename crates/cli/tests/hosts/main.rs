@@ -1,0 +1,156 @@
+//! Herds across hosts: each host has its own address, name and node; the commands are those that
+//! people type.
+
+mod machine;
+
+use std::time::{Duration, Instant};
+
+use machine::Machine;
+use manada_testbed::faults::Partition;
+use manada_testbed::{Missing, Network, Outcome, Programs, trials};
+use serde_json::Value;
+
+trials![
+    two_hosts_replicate_after_init_and_join,
+    a_third_host_joins,
+    a_standby_that_was_cut_off_catches_up_on_its_slot,
+    status_answers_at_once_though_a_standby_is_unreachable,
+    status_of_a_paused_host_answers_in_bounded_time,
+];
+
+/// `status` waits a second for each server, for all at once. The rest is a loaded machine's.
+const STATUS_MAX: Duration = Duration::from_secs(5);
+
+/// How the primary sees the standby `$1` in one word.
+const STREAMING: &str = "SELECT coalesce(max(state), 'absent') FROM pg_stat_replication \
+                         WHERE application_name = ";
+
+/// A primary `db1` and its first standby `db2`.
+fn pair(programs: &Programs) -> Result<(Network, Machine, Machine), Missing> {
+    let network = Network::new()?;
+    let primary = Machine::new(&network, "db1", programs);
+    primary.init();
+    let standby = Machine::new(&network, "db2", programs);
+    standby.join(&primary);
+    Ok((network, primary, standby))
+}
+
+fn two_hosts_replicate_after_init_and_join(programs: Programs) -> Outcome {
+    let (_network, primary, standby) = pair(&programs)?;
+    primary.sql("CREATE TABLE test_replication AS SELECT 42 AS number");
+    standby.wait_for("SELECT to_regclass('test_replication') IS NOT NULL", "t");
+    assert_eq!(standby.sql("SELECT number FROM test_replication"), "42");
+    assert_eq!(standby.sql("SELECT pg_is_in_recovery()"), "t");
+
+    // What follows is the standby's walreceiver: from its address, over TLS, on its own slot.
+    let seen = primary.sql(
+        "SELECT concat_ws(' ', application_name, host(client_addr), state, ssl, active, wal_status)
+         FROM pg_stat_replication JOIN pg_stat_ssl USING (pid)
+         JOIN pg_replication_slots ON active_pid = pid",
+    );
+    let address = standby.host.address();
+    assert_eq!(seen, format!("db2 {address} streaming t t reserved"));
+    assert!(!standby.sql("SHOW primary_conninfo").contains("password="));
+    Ok(())
+}
+
+fn a_third_host_joins() -> Outcome {
+    let (network, primary, second) = pair(&Programs::any()?)?;
+    let third = Machine::new(&network, "db3", &Programs::any()?);
+    third.join(&primary);
+    primary.sql("CREATE TABLE seen AS SELECT 1 AS number");
+    for standby in [&second, &third] {
+        standby.wait_for("SELECT to_regclass('seen') IS NOT NULL", "t");
+    }
+    // Everybody knows everybody, and each is let in to replicate from its own address alone.
+    for node in [&primary, &second, &third] {
+        let members = node.sql("SELECT string_agg(name, ' ' ORDER BY name) FROM manada.member");
+        assert_eq!(members, "db1 db2 db3");
+    }
+    let addresses = primary.sql(
+        "SELECT string_agg(address || '/' || netmask, ' ' ORDER BY address) FROM pg_hba_file_rules
+         WHERE database = '{replication}' AND user_name = '{replicator}'",
+    );
+    let single = |node: &Machine| format!("{}/255.255.255.255", node.host.address());
+    let expected = [&primary, &second, &third].map(single);
+    assert_eq!(addresses, expected.join(" "));
+    Ok(())
+}
+
+fn a_standby_that_was_cut_off_catches_up_on_its_slot() -> Outcome {
+    let (_network, primary, standby) = pair(&Programs::any()?)?;
+    primary.sql("CREATE TABLE counted (number int)");
+    let partition = Partition::between(&primary.host, &standby.host);
+    // More than one segment, so that the slot has something to keep.
+    primary.sql(
+        "INSERT INTO counted SELECT generate_series(1, 100000); SELECT pg_switch_wal();
+         INSERT INTO counted VALUES (0); CHECKPOINT",
+    );
+    partition.heal();
+    standby.wait_for("SELECT count(*) FROM counted", "100001");
+    primary.wait_for(&format!("{STREAMING}'db2'"), "streaming");
+    Ok(())
+}
+
+fn status_answers_at_once_though_a_standby_is_unreachable() -> Outcome {
+    let (_network, primary, standby) = pair(&Programs::any()?)?;
+    let states = states(&primary);
+    assert_eq!(
+        states,
+        [("db1", "answered"), ("db2", "answered")].map(owned)
+    );
+
+    let _partition = Partition::isolating(&standby.host);
+    let began = Instant::now();
+    let states = self::states(&primary);
+    assert!(
+        began.elapsed() < STATUS_MAX,
+        "it took {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        states,
+        [("db1", "answered"), ("db2", "unreachable")].map(owned)
+    );
+
+    // From the other side too, where the primary is the silent one.
+    let states = self::states(&standby);
+    assert_eq!(
+        states,
+        [("db1", "unreachable"), ("db2", "answered")].map(owned)
+    );
+    Ok(())
+}
+
+fn status_of_a_paused_host_answers_in_bounded_time() -> Outcome {
+    let (_network, primary, standby) = pair(&Programs::any()?)?;
+    standby.host.pause();
+    let began = Instant::now();
+    let states = states(&primary);
+    let took = began.elapsed();
+    standby.host.resume();
+    assert!(took < STATUS_MAX, "it took {took:?}");
+    assert_eq!(
+        states,
+        [("db1", "answered"), ("db2", "unreachable")].map(owned)
+    );
+    Ok(())
+}
+
+/// What `manada status` says of each node, as seen from this machine.
+#[track_caller]
+fn states(machine: &Machine) -> Vec<(String, String)> {
+    let report = machine.report(&["status"]);
+    let nodes = report["nodes"].as_array().expect("a list of nodes");
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let mut states: Vec<_> = nodes
+        .iter()
+        .map(|node| (text(&node["name"]), text(&node["state"])))
+        .collect();
+    states.sort();
+    states
+}
+
+fn owned((name, state): (&str, &str)) -> (String, String) {
+    (name.to_owned(), state.to_owned())
+}
