@@ -22,9 +22,7 @@ pub(super) fn pages(manada: &Command) -> Vec<Page> {
 
 fn index(manada: &Command) -> String {
     let mut text = String::from("# Commands\n\n");
-    for paragraph in paragraphs(manada) {
-        write_line(&mut text, &format!("{paragraph}\n"));
-    }
+    write_description(&mut text, manada, "#");
     text.push_str("| command | does |\n| --- | --- |\n");
     for command in shown(manada) {
         let name = command.get_name();
@@ -62,9 +60,7 @@ fn write_command(text: &mut String, command: &Command, level: usize) {
     let heading = "#".repeat(level);
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name());
     write_line(text, &format!("{heading} {name}\n"));
-    for paragraph in paragraphs(command) {
-        write_line(text, &format!("{paragraph}\n"));
-    }
+    write_description(text, command, &heading);
     let usage = command.clone().render_usage().to_string();
     let usage = usage.strip_prefix("Usage:").unwrap_or(&usage);
     text.push_str("```\n");
@@ -179,15 +175,19 @@ fn about(command: &Command) -> String {
         .unwrap_or_default()
 }
 
-/// The long description, the first sentence included.
-fn paragraphs(command: &Command) -> Vec<String> {
+/// The long description, the first sentence included. A paragraph that ends in a colon in its first
+/// line and is indented below it is a section of its own.
+fn write_description(text: &mut String, command: &Command, heading: &str) {
     let long = command.get_long_about().or(command.get_about());
     let long = long.map(ToString::to_string).unwrap_or_default();
-    long.split("\n\n")
-        .map(|paragraph| paragraph.trim().to_owned())
-        .filter(|paragraph| !paragraph.is_empty())
-        .map(|paragraph| sentence(&paragraph))
-        .collect()
+    for paragraph in long.split("\n\n").map(str::trim_end) {
+        if paragraph.lines().skip(1).any(|line| line.starts_with("  ")) {
+            write_after(text, paragraph, heading);
+            text.push('\n');
+        } else if !paragraph.is_empty() {
+            write_line(text, &format!("{}\n", sentence(paragraph.trim())));
+        }
+    }
 }
 
 /// `text` with the full stop that clap takes from it.
