@@ -25,9 +25,6 @@ Examples:
   manada diagram -o herd.png --theme dark
   manada diagram -d postgresql://postgres@10.0.0.1/postgres")]
 pub(crate) struct DiagramArgs {
-    #[command(flatten)]
-    herd: HerdArgs,
-
     /// The image to write; its ending says which kind: .svg, .png or .mmd.
     #[arg(short, long, value_name = "FILE", value_parser = Output::parse)]
     output: Option<Output>,
@@ -35,6 +32,9 @@ pub(crate) struct DiagramArgs {
     /// The ground an image is drawn for [default: the viewer's own for .svg, light for .png].
     #[arg(long, value_enum, value_name = "THEME", requires = "output")]
     theme: Option<Ground>,
+
+    #[command(flatten)]
+    herd: HerdArgs,
 }
 
 /// The ground of an image.

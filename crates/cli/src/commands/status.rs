@@ -34,15 +34,15 @@ Examples:
   manada status --watch                  again every two seconds
   manada status -d postgresql://monitor@10.0.0.1/postgres --format json")]
 pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    herd: HerdArgs,
-
     /// Look again and again, every so many seconds, until interrupted (exit code 130).
     #[arg(
         long, short, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
         value_parser = watch_seconds
     )]
     watch: Option<f64>,
+
+    #[command(flatten)]
+    herd: HerdArgs,
 }
 
 fn watch_seconds(text: &str) -> Result<f64, String> {

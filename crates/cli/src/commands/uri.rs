@@ -23,9 +23,6 @@ Examples:
   psql \"$(manada uri --read)\" -c 'SELECT count(*) FROM orders'
   manada uri --user app --dbname orders")]
 pub(crate) struct UriArgs {
-    #[command(flatten)]
-    herd: HerdArgs,
-
     /// For reading: a standby where there is one, else the primary.
     #[arg(long)]
     read: bool,
@@ -37,6 +34,9 @@ pub(crate) struct UriArgs {
     /// The database [default: that of --uri, else postgres].
     #[arg(long, value_name = "NAME")]
     dbname: Option<String>,
+
+    #[command(flatten)]
+    herd: HerdArgs,
 }
 
 pub(crate) async fn run(args: &UriArgs, ui: Ui) -> Result<Outcome, Failure> {

@@ -192,7 +192,7 @@ fn write_description(text: &mut String, command: &Command, heading: &str) {
 
 /// `text` with the full stop that clap takes from it.
 fn sentence(text: &str) -> String {
-    if text.ends_with(['.', ':', '!', '?', '`', ']']) {
+    if text.ends_with(['.', ':', '!', '?', '`']) {
         text.to_owned()
     } else {
         format!("{text}.")
