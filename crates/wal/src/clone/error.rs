@@ -112,7 +112,7 @@ pub enum CloneError {
         source: io::Error,
     },
     /// A tablespace can't be placed.
-    #[error("the tablespace at {} can't be placed: {fault:?}", location.display())]
+    #[error("the tablespace at {} can't be placed: {fault}", location.display())]
     Tablespace {
         /// Where it should be.
         location: PathBuf,
@@ -136,7 +136,7 @@ pub enum CloneError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// A file is not as the manifest says.
-    #[error("{path} did not arrive as the source's manifest lists it: {fault:?}")]
+    #[error("{path} did not arrive as the source's manifest lists it: {fault}")]
     File {
         /// Which.
         path: EntryPath,
@@ -228,6 +228,11 @@ impl CloneError {
     /// What to do, in a sentence.
     pub fn remedy(&self) -> &'static str {
         match self {
+            CloneError::Replication(
+                ReplicationError::Login { .. } | ReplicationError::Refused { .. },
+            ) => {
+                "Nothing was changed here. Settle on the source what it says, then run it again."
+            }
             CloneError::Replication(_) => {
                 "Nothing was changed here. When the source can be reached, run it again."
             }

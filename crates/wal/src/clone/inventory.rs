@@ -1,6 +1,7 @@
 //! What was received, held against what the manifest says.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use manada_wire::command::base_backup::ChecksumAlgorithm;
 use manada_wire::entry_path::EntryPath;
@@ -41,6 +42,19 @@ pub enum FileFault {
     Twice,
     /// The manifest has no checksum of the kind that was asked for.
     NoChecksum,
+}
+
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FileFault::Checksum => "its checksum differs",
+            FileFault::Length => "its length differs",
+            FileFault::Missing => "it never came",
+            FileFault::Unlisted => "it is not in the list",
+            FileFault::Twice => "it came twice",
+            FileFault::NoChecksum => "the list has no checksum of the kind that was asked for",
+        })
+    }
 }
 
 impl Inventory {

@@ -1,6 +1,7 @@
 //! Where a backup's archives go: the data directory, and each tablespace.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +27,17 @@ pub enum TablespaceFault {
     Nested,
     /// The mapping names a tablespace that the server does not have.
     NotThere,
+}
+
+impl fmt::Display for TablespaceFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TablespaceFault::Taken => "there is something",
+            TablespaceFault::NotAbsolute => "the path is not absolute",
+            TablespaceFault::Nested => "it and the data directory lie in one another",
+            TablespaceFault::NotThere => "the source has no tablespace there",
+        })
+    }
 }
 
 /// A place for each tablespace.
