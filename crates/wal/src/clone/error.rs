@@ -230,9 +230,7 @@ impl CloneError {
         match self {
             CloneError::Replication(
                 ReplicationError::Login { .. } | ReplicationError::Refused { .. },
-            ) => {
-                "Nothing was changed here. Settle on the source what it says, then run it again."
-            }
+            ) => "Nothing was changed here. Settle on the source what it says, then run it again.",
             CloneError::Replication(_) => {
                 "Nothing was changed here. When the source can be reached, run it again."
             }

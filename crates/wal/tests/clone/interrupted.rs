@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use manada_testbed::faults::SmallDisk;
 use manada_testbed::{Outcome, Programs, Scratch, TestServer, wait_until};
-use manada_wal::clone::{self, CloneRequest, TransferRate};
+use manada_wal::clone::{self, CloneError, ClonePhase, CloneRequest, TransferRate};
 use tokio::sync::Notify;
 
 use crate::fixture::{SLOT, block_on, fill, names_in, request, run, source, source_at};
@@ -11,8 +12,8 @@ use crate::proxy::{Fault, Proxy};
 
 const SLOTS: &str = "SELECT count(*) FROM pg_replication_slots";
 
-pub(crate) fn a_clone_whose_connection_dies_can_be_run_again(programs: Programs) -> Outcome {
-    let server = TestServer::start(&programs);
+pub(crate) fn a_clone_whose_connection_dies_can_be_run_again() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
     fill(&server, 32);
     let place = Scratch::new();
     let target = place.path().join("data");
@@ -35,8 +36,8 @@ pub(crate) fn a_clone_whose_connection_dies_can_be_run_again(programs: Programs)
     Ok(())
 }
 
-pub(crate) fn a_clone_that_is_dropped_leaves_nothing(programs: Programs) -> Outcome {
-    let server = TestServer::start(&programs);
+pub(crate) fn a_clone_that_is_dropped_leaves_nothing() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
     fill(&server, 32);
     let place = Scratch::new();
     let request = CloneRequest {
@@ -64,8 +65,44 @@ pub(crate) fn a_clone_that_is_dropped_leaves_nothing(programs: Programs) -> Outc
     Ok(())
 }
 
-pub(crate) fn only_our_own_abandoned_clones_are_removed(programs: Programs) -> Outcome {
-    let server = TestServer::start(&programs);
+pub(crate) fn a_disk_that_is_or_becomes_full_is_told() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
+    fill(&server, 16);
+    let place = Scratch::new();
+    let disk = SmallDisk::mount(place.path().join("disk"), 80)?;
+    let target = disk.path().join("data");
+    let request = || CloneRequest {
+        rate_max: Some(TransferRate::from_kib_per_second(8 << 10).expect("in range")),
+        ..request(source(&server), &target)
+    };
+    // There is room when it begins.
+    let failed = block_on(clone::run(request(), |progress| {
+        if progress.phase == ClonePhase::Copying && progress.bytes_done > 0 {
+            disk.fill();
+        }
+    }));
+    let failed = failed.expect_err("the disk becomes full");
+    assert!(matches!(failed, CloneError::DiskFull { .. }), "{failed}");
+    assert_eq!(
+        names_in(disk.path()).len(),
+        1,
+        "what filled the disk is all that is left"
+    );
+    // There is none.
+    let failed = run(request()).expect_err("the disk is full");
+    let full = matches!(
+        failed,
+        CloneError::NotEnoughSpace { .. } | CloneError::DiskFull { .. }
+    );
+    assert!(full, "{failed}");
+    disk.make_room();
+    run(request()).expect("there is room again");
+    assert_eq!(names_in(disk.path()), ["data"]);
+    Ok(())
+}
+
+pub(crate) fn only_our_own_abandoned_clones_are_removed() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
     let place = Scratch::new();
     let abandoned = place.path().join("data.manada-partial-killed");
     fs::create_dir_all(abandoned.join("data/base")).expect("it can be made");

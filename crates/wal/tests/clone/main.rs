@@ -22,7 +22,7 @@ use hostile::{
 };
 use interrupted::{
     a_clone_that_is_dropped_leaves_nothing, a_clone_whose_connection_dies_can_be_run_again,
-    only_our_own_abandoned_clones_are_removed,
+    a_disk_that_is_or_becomes_full_is_told, only_our_own_abandoned_clones_are_removed,
 };
 use place::{
     a_clone_belongs_to_the_user_of_servers, a_place_that_is_taken_is_refused,
@@ -49,6 +49,7 @@ manada_testbed::trials![
     a_byte_that_is_flipped_on_the_way_is_noticed,
     a_clone_whose_connection_dies_can_be_run_again,
     a_clone_that_is_dropped_leaves_nothing,
+    a_disk_that_is_or_becomes_full_is_told,
     only_our_own_abandoned_clones_are_removed,
     a_place_that_is_taken_is_refused,
     another_cluster_is_refused,

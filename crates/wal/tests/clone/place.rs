@@ -67,8 +67,8 @@ pub(crate) fn another_cluster_is_refused() -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_clone_belongs_to_the_user_of_servers(programs: Programs) -> Outcome {
-    let server = TestServer::start(&programs);
+pub(crate) fn a_clone_belongs_to_the_user_of_servers() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
     let place = Scratch::new();
     let target = place.path().join("data");
     run(request(source(&server), &target)).expect("the clone succeeds");
@@ -86,8 +86,8 @@ pub(crate) fn a_clone_belongs_to_the_user_of_servers(programs: Programs) -> Outc
     Ok(())
 }
 
-pub(crate) fn a_source_with_group_access_gives_a_clone_with_it(programs: Programs) -> Outcome {
-    let server = TestServer::start(&programs);
+pub(crate) fn a_source_with_group_access_gives_a_clone_with_it() -> Outcome {
+    let server = TestServer::start(&Programs::any()?);
     server.stop();
     walk(&server.data(), &mut |path, metadata| {
         let mode = if metadata.is_dir() { 0o750 } else { 0o640 };

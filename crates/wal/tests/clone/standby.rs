@@ -43,8 +43,8 @@ pub(crate) fn a_clone_is_made_while_the_source_is_written(programs: Programs) ->
     Ok(())
 }
 
-pub(crate) fn a_standby_can_be_cloned(programs: Programs) -> Outcome {
-    let primary = TestServer::start(&programs);
+pub(crate) fn a_standby_can_be_cloned() -> Outcome {
+    let primary = TestServer::start(&Programs::any()?);
     fill(&primary, 4);
     let standby = cloned_standby(&primary);
     let expected = primary.value(DIGEST);
@@ -57,8 +57,8 @@ pub(crate) fn a_standby_can_be_cloned(programs: Programs) -> Outcome {
     Ok(())
 }
 
-pub(crate) fn a_promoted_standby_can_be_cloned(programs: Programs) -> Outcome {
-    let primary = TestServer::start(&programs);
+pub(crate) fn a_promoted_standby_can_be_cloned() -> Outcome {
+    let primary = TestServer::start(&Programs::any()?);
     fill(&primary, 4);
     let promoted = cloned_standby(&primary);
     primary.stop();
@@ -73,8 +73,8 @@ pub(crate) fn a_promoted_standby_can_be_cloned(programs: Programs) -> Outcome {
 
 /// Under `*` PostgreSQL would take whoever reports a position for a standby, and count WAL as
 /// safe that lies in a directory which may yet be given up.
-pub(crate) fn any_name_is_not_a_synchronous_standby(programs: Programs) -> Outcome {
-    let primary = TestServer::start(&programs);
+pub(crate) fn any_name_is_not_a_synchronous_standby() -> Outcome {
+    let primary = TestServer::start(&Programs::any()?);
     fill(&primary, 64);
     primary.set("synchronous_standby_names", "*");
     let place = Scratch::new();

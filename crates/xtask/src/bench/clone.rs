@@ -18,11 +18,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use manada_testbed::{Programs, Scratch, TestServer};
 
-/// Rows of the benchmark's table are so long that three quarters of a GiB have a million.
+/// A row of the benchmark's tables takes about so much.
 const ROW_BYTES: u64 = 770;
 /// A table's share of the data: PostgreSQL begins a new file at 1 GiB, so there are both whole
 /// and begun ones.
 const TABLES: u64 = 4;
+
+/// How much is inserted by one statement, in MiB.
+const STEP_MIB: u64 = 64;
 
 /// What `cargo xtask bench clone` takes.
 #[derive(Args)]
@@ -114,16 +117,22 @@ fn build_native() -> io::Result<PathBuf> {
 }
 
 fn fill(server: &TestServer, data_mib: u64) {
-    let rows = (data_mib << 20) / TABLES / ROW_BYTES;
+    let session = server.session();
     for table in 0..TABLES {
-        // Text that repeats nothing compressible within a row is stored as it is.
-        server.query(&format!(
-            "CREATE TABLE bench_{table} AS SELECT i AS id, \
-             (SELECT string_agg(md5((i * 23 + k)::text), '') FROM generate_series(1, 22) k) AS text \
-             FROM generate_series(1, {rows}) i"
-        ));
+        session.query(&format!("CREATE TABLE bench_{table} (id int8, text text)"));
+        let mut left_mib = data_mib / TABLES;
+        while left_mib > 0 {
+            let step_mib = left_mib.min(STEP_MIB);
+            left_mib -= step_mib;
+            // Rows this short are stored as they are, whatever could be compressed in them.
+            session.query(&format!(
+                "INSERT INTO bench_{table} SELECT i, repeat(md5(i::text), 22) \
+                 FROM generate_series(1, {}) i",
+                (step_mib << 20) / ROW_BYTES
+            ));
+        }
     }
-    server.query("CHECKPOINT");
+    session.query("CHECKPOINT");
 }
 
 /// Waits until the disk is idle, then runs `command` and says how long it took.
