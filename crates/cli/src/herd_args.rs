@@ -86,6 +86,8 @@ impl HerdArgs {
             .peer()
             .map_err(|error| Failure::failed("this host's node can't be asked").because(error))?;
         let mut seeds = node.superuser();
+        // What commits wait for by default is to be seen, not what this session would.
+        seeds.options = None;
         seeds.endpoints = nodes
             .iter()
             .flat_map(|node| node.superuser().endpoints)

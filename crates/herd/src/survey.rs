@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use manada_model::{Answer, HerdStatus, NoAnswer, Recovery, ServerStatus, Visible};
+use manada_model::{Answer, HerdStatus, NoAnswer, Node, Recovery, ServerStatus, Visible};
 use manada_postgres::conninfo::Host;
 use manada_postgres::observe::{self, observe};
 use manada_postgres::transport::Peer;
-use manada_postgres::{Conninfo, Endpoint, Session};
+use manada_postgres::{ConnectError, Conninfo, Endpoint, Session};
 use tokio::task::JoinSet;
 
 /// The most servers one survey asks.
@@ -45,6 +45,11 @@ impl Survey {
     /// Asks all of them at the same time. It always comes back with what there is, after at most
     /// `limit` for each step from a seed: to a member or a direct neighbour is one step.
     pub async fn run(&self) -> HerdStatus {
+        self.explore().await.status
+    }
+
+    /// As [`Survey::run`], and keeps the ways to the servers that were asked.
+    pub async fn explore(&self) -> Explored {
         let asked_at = Timestamp::now();
         let begun = Instant::now();
         let mut round = Round::new(self);
@@ -56,7 +61,40 @@ impl Survey {
             let Ok(asked) = joined else { continue };
             round.hear(asked);
         }
-        HerdStatus::assemble(asked_at, begun.elapsed(), round.into_answers())
+        let ways = std::mem::take(&mut round.ways);
+        let status = HerdStatus::assemble(asked_at, begun.elapsed(), round.into_answers());
+        Explored { status, ways }
+    }
+}
+
+/// A herd's status, and how its servers were reached.
+#[derive(Clone, Debug)]
+pub struct Explored {
+    /// The status.
+    pub status: HerdStatus,
+    ways: HashMap<String, Way>,
+}
+
+/// How a server was reached.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Its one endpoint, and as whom.
+    pub conninfo: Conninfo,
+    /// The operating system's user to be on a Unix socket.
+    pub peer: Option<Peer>,
+}
+
+impl Explored {
+    /// How that node was reached; `None` where it was not asked.
+    pub fn way_to(&self, node: &Node) -> Option<&Way> {
+        self.ways.get(node.endpoint.as_ref()?)
+    }
+}
+
+impl Way {
+    /// A session by that way.
+    pub async fn open(&self) -> Result<Session, ConnectError> {
+        Session::open_as(&self.conninfo, self.peer).await
     }
 }
 
@@ -84,6 +122,7 @@ struct Round<'a> {
     asking: JoinSet<Asked>,
     known: HashSet<Endpoint>,
     member_names: HashMap<Endpoint, String>,
+    ways: HashMap<String, Way>,
     heard: Vec<Asked>,
 }
 
@@ -94,6 +133,7 @@ impl<'a> Round<'a> {
             asking: JoinSet::new(),
             known: HashSet::new(),
             member_names: HashMap::new(),
+            ways: HashMap::new(),
             heard: Vec::new(),
         }
     }
@@ -111,6 +151,11 @@ impl<'a> Round<'a> {
         let mut conninfo = source.for_endpoint(endpoint.clone());
         conninfo.connect_timeout = conninfo.connect_timeout.min(survey.limit);
         let limit = survey.limit;
+        let way = Way {
+            conninfo: conninfo.clone(),
+            peer,
+        };
+        self.ways.insert(endpoint.to_string(), way);
         self.asking.spawn(async move {
             let begun = Instant::now();
             let outcome = ask_one(&conninfo, peer, limit).await;
@@ -146,7 +191,10 @@ impl<'a> Round<'a> {
 
     /// What was heard. A standby may reach its upstream at an address that can't be reached from
     /// here: where the primary answered otherwise, that is no unreachable server of its own.
-    fn into_answers(self) -> Vec<Answer> {
+    fn into_answers(mut self) -> Vec<Answer> {
+        // Of two ways to one server the one that was given stays.
+        self.heard
+            .sort_by_key(|asked| !matches!(asked.lead, Lead::Seed));
         let answered = |asked: &Asked| asked.outcome.as_ref().is_ok_and(|s| s.primary().is_some());
         let primary_answered = self.heard.iter().any(answered);
         let heard = self.heard.into_iter().filter(|asked| {

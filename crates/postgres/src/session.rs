@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use crate::conninfo::{Conninfo, Endpoint};
+use crate::conninfo::{Conninfo, Endpoint, SslParameters};
 use crate::transport::{Peer, Transport, TransportError};
 
 /// Why there is no session with a server.
@@ -63,6 +63,57 @@ pub fn server_message(error: &tokio_postgres::Error) -> String {
 pub struct Session {
     client: tokio_postgres::Client,
     endpoint: Endpoint,
+    ssl: SslParameters,
+    peer: Option<Peer>,
+}
+
+/// What can end a session's statement while it runs, a commit's wait for standbys too.
+#[derive(Clone)]
+pub struct Canceller {
+    token: tokio_postgres::CancelToken,
+    endpoint: Endpoint,
+    ssl: SslParameters,
+    peer: Option<Peer>,
+}
+
+/// The request to cancel did not reach the server.
+#[derive(Debug, thiserror::Error)]
+pub enum CancelError {
+    /// Not even a stream.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The stream broke.
+    #[error("{endpoint} did not take the request to cancel: {source}")]
+    Send {
+        /// The server.
+        endpoint: Endpoint,
+        /// What broke.
+        source: tokio_postgres::Error,
+    },
+}
+
+impl Canceller {
+    /// Asks the server to cancel what the session does now. The server does not say whether it did.
+    /// The caller bounds the time.
+    pub async fn cancel(&self) -> Result<(), CancelError> {
+        let transport = Transport::open(&self.endpoint, &self.ssl, self.peer).await?;
+        self.token
+            .cancel_query_raw(Negotiated(transport), AlreadyNegotiated)
+            .await
+            .map_err(|source| CancelError::Send {
+                endpoint: self.endpoint.clone(),
+                source,
+            })
+    }
+}
+
+impl std::fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The token holds the session's secret key.
+        f.debug_struct("Canceller")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -95,6 +146,16 @@ impl Session {
     /// The server this session is with.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// What can cancel this session's statements from outside.
+    pub fn canceller(&self) -> Canceller {
+        Canceller {
+            token: self.client.cancel_token(),
+            endpoint: self.endpoint.clone(),
+            ssl: self.ssl.clone(),
+            peer: self.peer,
+        }
     }
 
     /// The SQL client, for a transaction.
@@ -136,6 +197,8 @@ async fn open_at(
     Ok(Session {
         client,
         endpoint: endpoint.clone(),
+        ssl: conninfo.ssl.clone(),
+        peer,
     })
 }
 

@@ -7,6 +7,7 @@ mod join;
 mod man;
 mod node_admit;
 mod status;
+mod sync;
 mod token;
 mod uri;
 
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Node(node_admit::NodeArgs),
     Status(status::StatusArgs),
+    Sync(sync::SyncArgs),
     Diagram(diagram::DiagramArgs),
     Uri(uri::UriArgs),
     Completions(completions::CompletionsArgs),
@@ -35,6 +37,7 @@ impl Command {
             Command::Join(args) => join::run(args, *ui),
             Command::Token(args) => token::run(&args, *ui),
             Command::Node(args) => node_admit::run(&args),
+            Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),
             Command::Status(args) => crate::block_on(status::run(&args, *ui)),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
             Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
