@@ -1,166 +1,19 @@
 //! `init`, `token`, `join`, `remove`, `stop` and `start`, as they are typed, with real servers.
 
+mod typed;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::PathBuf;
 
 use manada_testbed::{Outcome, Programs, Scratch, free_port, trials, wait_for};
-use serde_json::Value;
+
+use typed::{Herd, json, manada, refused};
 
 trials![
     a_standby_joins_and_follows,
     a_join_is_refused_with_its_reason_and_remedy,
     a_killed_join_is_taken_up_by_the_next,
 ];
-
-/// A herd on this machine: each node has a port and a home of its own.
-struct Herd {
-    scratch: Scratch,
-    bin: PathBuf,
-    primary_port: u16,
-}
-
-impl Herd {
-    fn init(programs: &Programs, more: &[&str]) -> (Herd, Value) {
-        let herd = Herd {
-            scratch: Scratch::new(),
-            bin: programs.bin().to_owned(),
-            primary_port: free_port(),
-        };
-        let port = herd.primary_port.to_string();
-        let home = herd.home("n1");
-        let mut arguments = vec![
-            "init",
-            "--format",
-            "json",
-            "--name",
-            "n1",
-            "--address",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--home",
-            &home,
-            "--pg",
-            herd.bin(),
-        ];
-        arguments.extend(more);
-        let report = json(&herd.manada(&arguments));
-        (herd, report)
-    }
-
-    fn bin(&self) -> &str {
-        self.bin.to_str().expect("UTF-8")
-    }
-
-    fn home(&self, node: &str) -> String {
-        let path = self.scratch.path().join(node);
-        path.to_str().expect("UTF-8").to_owned()
-    }
-
-    fn manada(&self, arguments: &[&str]) -> Output {
-        manada(arguments).output().expect("manada runs")
-    }
-
-    fn token(&self) -> String {
-        let output = self.manada(&["token", "--home", &self.home("n1")]);
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout)
-            .expect("text")
-            .trim()
-            .to_owned()
-    }
-
-    /// `manada join` with the token in the environment.
-    fn join(&self, node: &str, port: u16, more: &[&str]) -> Command {
-        let (port, home) = (port.to_string(), self.home(node));
-        let mut command = manada(&[
-            "join",
-            "--format",
-            "json",
-            "--name",
-            node,
-            "--port",
-            &port,
-            "--home",
-            &home,
-            "--pg",
-            self.bin(),
-        ]);
-        command.args(more).env("MANADA_TOKEN", self.token());
-        command
-    }
-
-    fn joined(&self, node: &str) -> Value {
-        let output = self
-            .join(node, free_port(), &[])
-            .output()
-            .expect("manada runs");
-        json(&output)
-    }
-
-    /// What a superuser of `node` is told, through its socket.
-    fn sql(&self, node: &str, sql: &str) -> String {
-        self.try_sql(node, sql)
-            .unwrap_or_else(|error| panic!("{node}: {sql}: {error}"))
-    }
-
-    fn try_sql(&self, node: &str, sql: &str) -> Result<String, String> {
-        let home = manada_herd::Home::at(Path::new(&self.home(node))).expect("absolute");
-        let node = manada_herd::Node::open(home).expect("a node");
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let session = node
-                .open_superuser()
-                .await
-                .map_err(|error| error.to_string())?;
-            let messages = session
-                .simple_query(sql)
-                .await
-                .map_err(|error| format!("{error:?}"))?;
-            Ok(messages
-                .iter()
-                .find_map(|message| match message {
-                    tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-                    _ => None,
-                })
-                .unwrap_or_default())
-        })
-    }
-}
-
-fn manada(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_manada"));
-    for (name, _) in std::env::vars() {
-        if name.starts_with("PG") || name.starts_with("MANADA") {
-            command.env_remove(name);
-        }
-    }
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{}", said(output));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-fn said(output: &Output) -> String {
-    format!(
-        "{}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-/// The exit code and the error's text.
-fn refused(output: &Output) -> (i32, String) {
-    (
-        output.status.code().expect("an exit code"),
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    )
-}
 
 fn a_standby_joins_and_follows(programs: Programs) -> Outcome {
     let archive = Scratch::new();

@@ -201,8 +201,7 @@ pub async fn create(
         replication_role: REPLICATION_ROLE,
         passwords: &passwords,
         manada: &manada,
-        home: new.home.path(),
-        answer: &new.home.admission_answer(),
+        home: &new.home,
         primary: &member,
     };
     file.system_identifier = set_up(&session, &schema).await?;

@@ -6,6 +6,7 @@
 mod access;
 mod admission;
 mod admit;
+pub mod adopt;
 pub mod create;
 pub mod home;
 mod identity;
@@ -26,6 +27,7 @@ pub mod token_issue;
 
 pub use admission::{PrimaryFacts, Refusal};
 pub use admit::{AdmitError, admit};
+pub use adopt::{AdoptError, AdoptPlan, Adopted, Adoption};
 pub use create::{CreateError, CreateStep, Created, NewHerd, create};
 pub use home::{Home, HomeError, HomeLock};
 pub use identity::IdentityError;

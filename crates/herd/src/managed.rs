@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::Path;
 
 use manada_postgres::Conninfo;
@@ -212,42 +212,30 @@ pub(crate) fn at_least_the_primarys(
 /// The node's addresses and this host itself, where the server can bind to them all; else every
 /// address, because a name may lead elsewhere tomorrow, and an address of a router's (NAT) is
 /// none of this host's.
-fn listen_addresses(addresses: &[HostAddress]) -> (String, &'static str) {
-    let own: Option<Vec<IpAddr>> = addresses
+pub(crate) fn listen_addresses(addresses: &[HostAddress]) -> (String, &'static str) {
+    let all_are_own = addresses
         .iter()
-        .map(|address| address.ip().filter(|ip| can_bind(*ip)))
-        .collect();
-    match own {
-        Some(own) => {
-            let others = own.iter().filter(|ip| !ip.is_loopback());
-            let list: Vec<String> = ["localhost".to_owned()]
-                .into_iter()
-                .chain(others.map(IpAddr::to_string))
-                .chain(
-                    own.iter()
-                        .filter(|ip| is_further_loopback(**ip))
-                        .map(IpAddr::to_string),
-                )
-                .collect();
-            (
-                list.join(", "),
-                "This host itself, and where the others reach it.",
-            )
-        }
-        None => (
-            "*".to_owned(),
-            "Every address: the others reach this node by one that is not this host's own, or by name.",
-        ),
+        .all(|address| address.ip().is_some_and(can_bind));
+    if !all_are_own {
+        let reason = "Every address: the others reach this node by one that is not this host's own, or by name.";
+        return ("*".to_owned(), reason);
     }
+    let others = addresses.iter().filter(|address| !is_localhost(address));
+    let list: Vec<String> = ["localhost".to_owned()]
+        .into_iter()
+        .chain(others.map(ToString::to_string))
+        .collect();
+    let reason = "This host itself, and where the others reach it.";
+    (list.join(", "), reason)
 }
 
-/// Addresses such as 127.0.0.2, which `localhost` does not mean.
-fn is_further_loopback(address: IpAddr) -> bool {
-    let ordinary = [
-        IpAddr::from([127, 0, 0, 1]),
-        "::1".parse().expect("an address"),
-    ];
-    address.is_loopback() && !ordinary.contains(&address)
+/// Whether an address is what `localhost` means; 127.0.0.2 is not.
+pub(crate) fn is_localhost(address: &HostAddress) -> bool {
+    match address {
+        HostAddress::Ip(IpAddr::V4(address)) => *address == Ipv4Addr::LOCALHOST,
+        HostAddress::Ip(IpAddr::V6(address)) => *address == Ipv6Addr::LOCALHOST,
+        HostAddress::Name(name) => name.as_str() == "localhost",
+    }
 }
 
 fn can_bind(address: IpAddr) -> bool {

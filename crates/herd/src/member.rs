@@ -35,3 +35,7 @@ impl Member {
         ))
     }
 }
+
+/// All rows as one JSON array.
+pub(crate) const MEMBERS_QUERY: &str = "SELECT coalesce(jsonb_agg(to_jsonb(member) - 'added_at' \
+     ORDER BY added_at), '[]')::text FROM manada.member AS member";

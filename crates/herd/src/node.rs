@@ -18,6 +18,11 @@ use crate::schema::{DATABASE, MONITOR_ROLE, NodePasswords};
 /// The permissions of what only the server's user may read.
 pub(crate) const PRIVATE: u32 = 0o600;
 
+/// The settings of a superuser's session of ours: what it does never waits for standbys, and is
+/// not written to the server's log.
+pub(crate) const UNLOGGED_AND_LOCAL: &str =
+    "-c synchronous_commit=local -c log_statement=none -c log_min_duration_statement=-1";
+
 /// A finished node of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
@@ -113,10 +118,7 @@ impl Node {
         )
         .with_dbname(DATABASE)
         .with_application_name("manada");
-        conninfo.options = Some(
-            "-c synchronous_commit=local -c log_statement=none -c log_min_duration_statement=-1"
-                .to_owned(),
-        );
+        conninfo.options = Some(UNLOGGED_AND_LOCAL.to_owned());
         conninfo
     }
 
@@ -219,9 +221,9 @@ impl HomeFiles<'_> {
     }
 }
 
-/// The `manada` program as the server's user can run it: `program` itself, or, where that user
-/// can't reach it, a copy in the home.
-pub(crate) fn program_for_server(
+/// Where the server's user finds the `manada` program: `program` itself, or, where that user can't
+/// reach it, a copy in the home. Looks only.
+pub(crate) fn program_path_for_server(
     program: &Path,
     home: &Home,
     user: &OsUser,
@@ -232,8 +234,23 @@ pub(crate) fn program_for_server(
         .arg(program)
         .status()
         .map_err(HomeError::io("look at", program))?;
-    if reached.success() {
-        return Ok(program.to_path_buf());
+    Ok(if reached.success() {
+        program.to_path_buf()
+    } else {
+        home.path().join("bin/manada")
+    })
+}
+
+/// The same, with the copy made where there must be one.
+pub(crate) fn program_for_server(
+    program: &Path,
+    home: &Home,
+    user: &OsUser,
+) -> Result<PathBuf, HomeError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = program_path_for_server(program, home, user)?;
+    if path == program {
+        return Ok(path);
     }
     let directory = home.path().join("bin");
     match user.create_private_directory(&directory) {
@@ -241,14 +258,13 @@ pub(crate) fn program_for_server(
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(source) => return Err(HomeError::io("create", &directory)(source)),
     }
-    let copy = directory.join("manada");
+    // A running copy can't be written to, but replaced.
     let beside = directory.join(".manada.new");
     fs::copy(program, &beside)
         .and_then(|_| {
-            use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(&beside, fs::Permissions::from_mode(0o755))?;
-            fs::rename(&beside, &copy)
+            fs::rename(&beside, &path)
         })
-        .map_err(HomeError::io("copy the program to", &copy))?;
-    Ok(copy)
+        .map_err(HomeError::io("copy the program to", &path))?;
+    Ok(path)
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use manada_postgres::Secret;
 use manada_postgres::quote::{Unquotable, identifier, literal, shell_word};
 
+use crate::home::Home;
 use crate::member::Member;
 
 /// The database that holds it.
@@ -17,6 +18,8 @@ pub const MONITOR_ROLE: &str = "manada_monitor";
 pub const JOIN_ROLE: &str = "manada_join";
 /// The role by which standbys follow, where an adopted server does not use the name otherwise.
 pub const REPLICATION_ROLE: &str = "replicator";
+/// The role by which standbys follow a server where somebody else uses that name.
+pub const REPLICATION_ROLE_APART: &str = "manada_replicator";
 
 /// What marks a role or a schema as made by Manada, in its comment.
 pub const COMMENT_MARK: &str = "manada:";
@@ -43,9 +46,7 @@ pub struct Schema<'a> {
     /// The `manada` program as the server's user runs it.
     pub manada: &'a Path,
     /// The node's home.
-    pub home: &'a Path,
-    /// Where that program leaves its answer.
-    pub answer: &'a Path,
+    pub home: &'a Home,
     /// The primary itself.
     pub primary: &'a Member,
 }
@@ -105,26 +106,30 @@ impl Schema<'_> {
     }
 
     fn admit_function(&self) -> Result<String, Unquotable> {
-        let path = |path: &Path| path.to_string_lossy().into_owned();
-        let command = format!(
-            "{} node admit --home {}",
-            shell_word(&path(self.manada))?,
-            shell_word(&path(self.home))?
-        );
-        let body = ADMIT_BODY
-            .replace("@REQUEST_BYTES_MAX@", &REQUEST_BYTES_MAX.to_string())
-            .replace("@LOCK@", &ADMISSION_LOCK.to_string())
-            .replace("@COMMAND@", &literal(&command)?)
-            .replace("@ANSWER@", &literal(&path(self.answer))?);
         Ok(format!(
             "CREATE OR REPLACE FUNCTION manada.admit(request jsonb) RETURNS jsonb\n\
              LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n\
              AS {};\n\
              REVOKE ALL ON FUNCTION manada.admit(jsonb) FROM PUBLIC;\n\
              GRANT EXECUTE ON FUNCTION manada.admit(jsonb) TO {JOIN_ROLE};\n",
-            literal(&body)?
+            literal(&admit_source(self.manada, self.home)?)?
         ))
     }
+}
+
+/// The source of `manada.admit` on a node: it runs `manada`, and reads the answer in `home`.
+pub(crate) fn admit_source(manada: &Path, home: &Home) -> Result<String, Unquotable> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let command = format!(
+        "{} node admit --home {}",
+        shell_word(&text(manada))?,
+        shell_word(&text(home.path()))?
+    );
+    Ok(ADMIT_BODY
+        .replace("@REQUEST_BYTES_MAX@", &REQUEST_BYTES_MAX.to_string())
+        .replace("@LOCK@", &ADMISSION_LOCK.to_string())
+        .replace("@COMMAND@", &literal(&command)?)
+        .replace("@ANSWER@", &literal(&text(&home.admission_answer()))?))
 }
 
 /// Gives the newcomers' role a new password, which ends the former token.

@@ -1,5 +1,7 @@
 //! `manada init`: this host's server becomes the primary of a new herd.
 
+mod adopt;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ use crate::{block_on, server_programs, this_host};
 #[command(after_help = "\
 Examples:
   manada init --address 10.0.0.1
-  manada init --herd shop --name db1 --address 10.0.0.1 --archive /srv/archive")]
+  manada init --herd shop --name db1 --address 10.0.0.1 --archive /srv/archive
+  manada init --adopt /var/lib/postgresql/15/main --address 10.0.0.1 --dry-run")]
 pub(crate) struct InitArgs {
     /// The herd's name.
     #[arg(long, value_name = "NAME", default_value = "main")]
@@ -56,12 +59,31 @@ pub(crate) struct InitArgs {
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
 
+    /// Take over the running server of this data directory, with all that is in it.
+    #[arg(long, value_name = "PGDATA", help_heading = "Adopting", conflicts_with_all = ["port", "pg"])]
+    adopt: Option<PathBuf>,
+
+    /// Say what would be changed, and change nothing.
+    #[arg(long, help_heading = "Adopting", requires = "adopt")]
+    dry_run: bool,
+
+    /// Restart the adopted server where settings wait for it.
+    #[arg(long, help_heading = "Adopting", requires = "adopt")]
+    restart: bool,
+
+    /// Replace the adopted server's certificate, although its clients may rely on it.
+    #[arg(long, help_heading = "Adopting", requires = "adopt")]
+    replace_certificate: bool,
+
     /// How long the join token is good, in hours.
     #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=8760))]
     token_hours: Option<u64>,
 }
 
 pub(crate) fn run(args: InitArgs, ui: Ui) -> Result<Outcome, Failure> {
+    if let Some(data_directory) = args.adopt.clone() {
+        return adopt::run(args, data_directory, ui);
+    }
     let wanted = args.pg.clone().unwrap_or_default();
     let new = plan(args)?;
     let programs = server_programs::find_or_fetch(&wanted, ui)?;
