@@ -1,10 +1,19 @@
 //! Where the real servers of each version come from.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use manada_model::MajorVersion;
 use manada_postgres::os_user::OsUser;
 use manada_postgres::programs::{Cache, Wanted, obtain};
+
+use crate::template;
+
+/// How long a failed fetch is remembered, so that a run of all test programs tries once.
+const FAILURE_REMEMBERED: Duration = Duration::from_secs(10 * 60);
 
 /// What a test needs and this machine has not. A test that returns it is counted as ignored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,15 +39,13 @@ pub struct Programs {
 impl Programs {
     /// Those of `version`: installed on this machine, or fetched as `manada` itself would.
     pub fn find(version: MajorVersion) -> Result<Programs, Missing> {
-        let missing = |reason: &dyn std::error::Error| Missing::new(reason.to_string());
-        let user = OsUser::for_new_server().map_err(|error| missing(&error))?;
-        let cache = Cache::of_this_user().map_err(|error| missing(&error))?;
-        let programs = obtain(&Wanted::Major(version), &user, &cache, &mut |_| {})
-            .map_err(|error| missing(&error))?;
-        Ok(Programs {
-            version,
-            bin: programs.bin_dir().to_path_buf(),
-        })
+        static FOUND: Mutex<BTreeMap<MajorVersion, Result<Programs, Missing>>> =
+            Mutex::new(BTreeMap::new());
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        found
+            .entry(version)
+            .or_insert_with(|| find_or_fetch(version))
+            .clone()
     }
 
     /// Those of the oldest version this machine has, for tests to which the version is nothing.
@@ -63,4 +70,38 @@ impl Programs {
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
+}
+
+fn find_or_fetch(version: MajorVersion) -> Result<Programs, Missing> {
+    let note = template::directory()
+        .map_err(|error| missing(&error))?
+        .join(format!("no-{version}"));
+    if let Some(reason) = lately(&note) {
+        return Err(Missing::new(reason));
+    }
+    let user = OsUser::for_new_server().map_err(|error| missing(&error))?;
+    let cache = Cache::of_this_user().map_err(|error| missing(&error))?;
+    match obtain(&Wanted::Major(version), &user, &cache, &mut |_| {}) {
+        Ok(programs) => Ok(Programs {
+            version,
+            bin: programs.bin_dir().to_path_buf(),
+        }),
+        Err(error) => {
+            let missing = missing(&error);
+            // Without the note, the next test program tries in vain too: slower, not wrong.
+            fs::write(&note, &missing.what).ok();
+            Err(missing)
+        }
+    }
+}
+
+fn missing(reason: &dyn std::error::Error) -> Missing {
+    Missing::new(reason.to_string())
+}
+
+/// What another test program has noted, if it was a moment ago.
+fn lately(note: &Path) -> Option<String> {
+    let written = fs::metadata(note).and_then(|metadata| metadata.modified());
+    let age = written.ok()?.elapsed().ok()?;
+    (age < FAILURE_REMEMBERED).then(|| fs::read_to_string(note).ok())?
 }

@@ -61,7 +61,7 @@ fn template(programs: &Programs, checksums: bool) -> io::Result<PathBuf> {
         .collect();
     let kind = if checksums { "" } else { "-no-checksums" };
     let name = format!("{build_name}{kind}-{LAYOUT}");
-    let place = templates_directory()?.join(&name);
+    let place = directory()?.join(&name);
     // Whoever comes second finds it made.
     let lock = fs::File::create(place.with_file_name("lock"))?;
     lock.lock()?;
@@ -83,8 +83,9 @@ fn template(programs: &Programs, checksums: bool) -> io::Result<PathBuf> {
     Ok(place)
 }
 
-/// `testbed/` in cargo's target directory, which the test program lies in.
-fn templates_directory() -> io::Result<PathBuf> {
+/// `testbed/` in cargo's target directory, which the test program lies in: what test programs
+/// keep for the next.
+pub(crate) fn directory() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program
         .ancestors()
