@@ -21,11 +21,14 @@ pub(crate) enum Exit {
     Failed = 5,
     /// Interrupted by the user.
     Interrupted = 130,
+    /// `wal fetch` could neither deliver a file nor prove that it is not in the archive. All
+    /// codes up to 125 would tell the server the latter.
+    FetchFailed = manada_wal::archive::EXIT_FETCH_FAILED,
 }
 
 impl Exit {
     /// All of them, as documented.
-    pub(crate) const ALL: [Exit; 7] = [
+    pub(crate) const ALL: [Exit; 8] = [
         Exit::Done,
         Exit::FoundWrong,
         Exit::Usage,
@@ -33,6 +36,7 @@ impl Exit {
         Exit::Refused,
         Exit::Failed,
         Exit::Interrupted,
+        Exit::FetchFailed,
     ];
 
     /// What it tells a script.
@@ -45,6 +49,7 @@ impl Exit {
             Exit::Refused => "refused, because it would not be safe",
             Exit::Failed => "it failed",
             Exit::Interrupted => "interrupted",
+            Exit::FetchFailed => "wal fetch alone: whatever is not 0 or 1 (not in the archive)",
         }
     }
 
@@ -117,6 +122,11 @@ impl Failure {
     /// It was tried and failed.
     pub(crate) fn failed(what: impl fmt::Display) -> Failure {
         Failure::new(Exit::Failed, what)
+    }
+
+    /// `wal fetch` does not know.
+    pub(crate) fn fetch_failed(what: impl fmt::Display) -> Failure {
+        Failure::new(Exit::FetchFailed, what)
     }
 
     /// The user interrupted it.

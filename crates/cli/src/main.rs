@@ -44,7 +44,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return ui::usage(&error),
+        Err(error) => return ui::usage(&error, commands::exit_of_wrong_usage(std::env::args_os())),
     };
     let ui = Ui::new(arguments.format);
     ui::log_to_stderr(arguments.verbose);

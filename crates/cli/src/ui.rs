@@ -166,10 +166,10 @@ fn failure_text(failure: &Failure) -> String {
 }
 
 /// Prints clap's word on arguments that don't fit, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error, wrong: Exit) -> ExitCode {
     let _ = error.print();
     if error.use_stderr() {
-        Exit::Usage.into()
+        wrong.into()
     } else {
         Exit::Done.into()
     }

@@ -10,8 +10,11 @@ mod status;
 mod sync;
 mod token;
 mod uri;
+mod wal;
 
-use crate::error::{Failure, Outcome};
+use std::ffi::OsString;
+
+use crate::error::{Exit, Failure, Outcome};
 use crate::ui::Ui;
 
 /// What `manada` can do.
@@ -26,6 +29,7 @@ pub(crate) enum Command {
     Sync(sync::SyncArgs),
     Diagram(diagram::DiagramArgs),
     Uri(uri::UriArgs),
+    Wal(wal::WalArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -41,8 +45,22 @@ impl Command {
             Command::Status(args) => crate::block_on(status::run(&args, *ui)),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
             Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
+            Command::Wal(args) => wal::run(&args),
             Command::Completions(args) => completions::run(&args, *ui),
             Command::Man(args) => man::run(&args, *ui),
         }
+    }
+}
+
+/// The exit code for arguments that can't be understood. To the server that runs `wal fetch`,
+/// the usual one would say that a file is not in the archive.
+pub(crate) fn exit_of_wrong_usage(arguments: impl Iterator<Item = OsString>) -> Exit {
+    let words: Vec<OsString> = arguments
+        .filter(|word| !word.as_encoded_bytes().starts_with(b"-"))
+        .collect();
+    if words.windows(2).any(|pair| pair == ["wal", "fetch"]) {
+        Exit::FetchFailed
+    } else {
+        Exit::Usage
     }
 }
