@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use manada_model::{HerdName, NodeName, SystemIdentifier};
 use manada_postgres::address::HostAddress;
+use manada_postgres::control_file::{ControlFile, ControlFileError};
 use manada_postgres::initdb::{InitdbError, NewCluster, initdb};
 use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::process::{RunningError, StartError, StopError, StopMode, running, stop};
@@ -13,6 +14,7 @@ use manada_postgres::programs::ServerPrograms;
 use manada_postgres::quote::Unquotable;
 use manada_postgres::session::server_message;
 use manada_postgres::{ConnectError, Secret, Session};
+use manada_wal::archive::{self, LabelError};
 
 use crate::home::{Home, HomeError};
 use crate::identity::{IdentityError, of_first_node};
@@ -116,6 +118,12 @@ pub enum CreateError {
     /// A name or path can't be written where it must be.
     #[error("a name or path can't be used: {0}")]
     Unquotable(#[from] Unquotable),
+    /// The new data directory can't be asked for its number.
+    #[error(transparent)]
+    ControlFile(#[from] ControlFileError),
+    /// The archive is not there, or another cluster's.
+    #[error(transparent)]
+    Archive(#[from] LabelError),
     /// The server of an interrupted run can't be stopped.
     #[error(transparent)]
     Stop(#[from] StopError),
@@ -181,6 +189,8 @@ pub async fn create(
     let wal = file.data_directory.join("pg_wal");
     settings.set(managed::slot_bound(&wal).map_err(HomeError::io("see the free space at", &wal))?);
     if let Some(directory) = &new.archive_directory {
+        let control = ControlFile::read(&file.data_directory)?;
+        archive::create(directory, control.system_identifier)?;
         for setting in managed::archive(&manada, directory)? {
             settings.set(setting);
         }

@@ -84,9 +84,11 @@ impl FromStr for HostAddress {
         let valid = name.len() <= NAME_BYTES_MAX
             && name.split('.').all(label_is_valid)
             && !last_is_a_number;
-        valid
-            .then(|| HostAddress::Name(DnsName(name)))
-            .ok_or_else(invalid)
+        if valid {
+            Ok(HostAddress::Name(DnsName(name)))
+        } else {
+            Err(invalid())
+        }
     }
 }
 

@@ -453,7 +453,7 @@ fn a_directory_with_anything_in_it_is_left_alone() -> Outcome {
         home.init("postgres"),
         Err(InitdbError::NotEmpty { .. })
     ));
-    assert_eq!(names_in(&home.data()), ["mine"]);
+    assert_eq!(names_in(home.data()), ["mine"]);
     assert_eq!(names_in(home.directory()), ["data"]);
     Ok(())
 }

@@ -208,12 +208,15 @@ fn failure(error: CreateError, new: &NewHerd) -> Failure {
             "give another port: --port {}",
             new.port.wrapping_add(1).max(1024)
         )),
-        CreateError::Home(_) | CreateError::User(_) => Failure::refused(what).because(&error),
+        CreateError::Home(_) | CreateError::User(_) | CreateError::Archive(_) => {
+            Failure::refused(what).because(&error)
+        }
         CreateError::Start(StartError::Ended { .. }) => Failure::failed(what)
             .because(&error)
             .next("when the cause is gone, run it again: it goes on where it stopped"),
         CreateError::Identity(_)
         | CreateError::Initdb(_)
+        | CreateError::ControlFile(_)
         | CreateError::Files(_)
         | CreateError::Unquotable(_)
         | CreateError::Stop(_)
