@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use manada_herd::{Home, Node};
-use manada_postgres::Session;
+use manada_postgres::transport::Peer;
+use manada_postgres::{Conninfo, Session};
 use manada_testbed::{Host, Network, PATIENCE, Programs, wait_for};
 use serde_json::Value;
 
@@ -134,17 +134,22 @@ fn parsed(output: &Output) -> Value {
     }
 }
 
+/// The one value that `sql` gives, asked through the socket as the server's own user.
 fn value(node: &Node, sql: &str) -> Result<String, String> {
+    let mut conninfo = node.superuser();
+    conninfo.options = None;
+    let peer = node.peer().map_err(|error| error.to_string())?;
+    value_at(&conninfo, peer, sql)
+}
+
+/// The first value that `sql` gives; the empty text for none or NULL.
+pub(crate) fn value_at(conninfo: &Conninfo, peer: Peer, sql: &str) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let mut conninfo = node.superuser();
-    conninfo.options = None;
-    conninfo.connect_timeout = Duration::from_secs(5);
     runtime.block_on(async {
-        let peer = node.peer().map_err(|error| error.to_string())?;
-        let session = Session::open_as(&conninfo, Some(peer))
+        let session = Session::open_as(conninfo, Some(peer))
             .await
             .map_err(|error| error.to_string())?;
         let messages = session

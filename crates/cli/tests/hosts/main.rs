@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use machine::Machine;
 use manada_testbed::faults::Partition;
-use manada_testbed::{Missing, Network, Outcome, Programs, trials};
+use manada_testbed::{Missing, Network, Outcome, PATIENCE, Programs, trials};
 use serde_json::Value;
 
 trials![
@@ -16,10 +16,15 @@ trials![
     a_standby_that_was_cut_off_catches_up_on_its_slot,
     status_answers_at_once_though_a_standby_is_unreachable,
     status_of_a_paused_host_answers_in_bounded_time,
+    sync_switches_across_hosts_without_a_restart,
+    a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back,
 ];
 
 /// `status` waits a second for each server, for all at once. The rest is a loaded machine's.
 const STATUS_MAX: Duration = Duration::from_secs(5);
+
+/// Within this, what waits for nobody has returned.
+const SOON: Duration = Duration::from_millis(500);
 
 /// How the primary sees the standby `$1` in one word.
 const STREAMING: &str = "SELECT coalesce(max(state), 'absent') FROM pg_stat_replication \
@@ -153,4 +158,48 @@ fn states(machine: &Machine) -> Vec<(String, String)> {
 
 fn owned((name, state): (&str, &str)) -> (String, String) {
     (name.to_owned(), state.to_owned())
+}
+
+fn sync_switches_across_hosts_without_a_restart() -> Outcome {
+    let programs = Programs::any()?;
+    let (network, primary, _second) = pair(&programs)?;
+    Machine::new(&network, "db3", &programs).join(&primary);
+    let started = "SELECT pg_postmaster_start_time()";
+    let before = primary.sql(started);
+    let states = "SELECT string_agg(application_name || ' ' || sync_state, ', '
+                  ORDER BY application_name) FROM pg_stat_replication";
+
+    for (policy, states_then) in [
+        (["sync", "first", "1"].as_slice(), "db2 sync, db3 potential"),
+        (&["sync", "first", "1", "db3"], "db2 async, db3 sync"),
+        (&["sync", "any", "2"], "db2 quorum, db3 quorum"),
+        (&["sync", "off"], "db2 async, db3 async"),
+    ] {
+        primary.report(policy);
+        assert_eq!(primary.sql(states), states_then, "{policy:?}");
+    }
+    assert_eq!(primary.sql(started), before);
+    Ok(())
+}
+
+fn a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back() -> Outcome {
+    let (_network, primary, standby) = pair(&Programs::any()?)?;
+    primary.sql("CREATE TABLE waited (number int)");
+    primary.report(&["sync", "first", "1"]);
+    let partition = Partition::between(&primary.host, &standby.host);
+    let commit = primary.start_sql("INSERT INTO waited VALUES (1)");
+    assert!(commit.recv_timeout(SOON).is_err(), "nobody had it");
+
+    // It would hang at once, so it is refused, and says so with its exit code.
+    let refused = primary
+        .manada(&["sync", "first", "1", "db9"])
+        .output()
+        .expect("manada runs");
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+
+    partition.heal();
+    let outcome = commit.recv_timeout(PATIENCE).expect("it returns");
+    assert_eq!(outcome, Ok(String::new()));
+    assert_eq!(standby.sql("SELECT number FROM waited"), "1");
+    Ok(())
 }
