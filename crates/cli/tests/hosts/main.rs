@@ -1,11 +1,18 @@
 //! Herds across hosts: each host has its own address, name and node; the commands are those that
 //! people type.
 
+mod debian;
 mod machine;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use debian::{DebianServer, Writer};
 use machine::Machine;
+use manada_model::MajorVersion;
 use manada_testbed::faults::Partition;
 use manada_testbed::{Missing, Network, Outcome, PATIENCE, Programs, trials};
 use serde_json::Value;
@@ -18,6 +25,8 @@ trials![
     status_of_a_paused_host_answers_in_bounded_time,
     sync_switches_across_hosts_without_a_restart,
     a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back,
+    a_dry_adoption_of_a_debian_server_changes_nothing,
+    a_debian_server_is_adopted_without_losing_a_row,
 ];
 
 /// `status` waits a second for each server, for all at once. The rest is a loaded machine's.
@@ -202,4 +211,75 @@ fn a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back() -> O
     assert_eq!(outcome, Ok(String::new()));
     assert_eq!(standby.sql("SELECT number FROM waited"), "1");
     Ok(())
+}
+
+fn a_dry_adoption_of_a_debian_server_changes_nothing() -> Outcome {
+    let programs = Programs::find(MajorVersion::V15)?;
+    let network = Network::new()?;
+    let machine = Machine::new(&network, "db1", &programs);
+    let server = DebianServer::start(&machine.host)?;
+    let catalog = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles";
+    let before = (files(&server.configuration()), server.sql(catalog));
+    let data = server.data().display().to_string();
+    machine.report(&["init", "--adopt", &data, "--dry-run"]);
+    let after = (files(&server.configuration()), server.sql(catalog));
+    assert_eq!(before, after);
+    assert!(!machine.home().exists(), "a home was made");
+    Ok(())
+}
+
+fn a_debian_server_is_adopted_without_losing_a_row() -> Outcome {
+    let programs = Programs::find(MajorVersion::V15)?;
+    let network = Network::new()?;
+    let primary = Machine::new(&network, "db1", &programs);
+    let server = Arc::new(DebianServer::start(&primary.host)?);
+    server.sql(
+        "CREATE TABLE kept AS SELECT number, md5(number::text) FROM generate_series(1, 10000) number",
+    );
+    let digest = "SELECT md5(string_agg(kept::text, ',' ORDER BY number)) FROM kept";
+    let kept = server.sql(digest);
+    let writer = Writer::start(Arc::clone(&server));
+
+    // Debian's server listens on localhost alone, and to change that takes a restart.
+    let data = server.data().display().to_string();
+    primary.report(&["init", "--adopt", &data, "--restart"]);
+    let standby = Machine::new(&network, "db2", &programs);
+    standby.join(&primary);
+
+    let acknowledged = writer.stop();
+    assert!(!acknowledged.is_empty());
+    let values: Vec<String> = acknowledged
+        .iter()
+        .map(|number| format!("({number})"))
+        .collect();
+    let lost = format!(
+        "SELECT count(*) FROM (VALUES {}) AS said (number)
+         WHERE number NOT IN (SELECT number FROM acknowledged)",
+        values.join(", ")
+    );
+    assert_eq!(primary.sql(&lost), "0");
+    assert_eq!(primary.sql(digest), kept);
+    standby.wait_for(&lost, "0");
+    assert_eq!(standby.sql(digest), kept);
+
+    // Once more changes nothing.
+    let before = files(&server.configuration());
+    primary.report(&["init", "--adopt", &data, "--restart"]);
+    assert_eq!(files(&server.configuration()), before);
+    Ok(())
+}
+
+/// Every file below the directory and what is in it.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory).expect("it is there") {
+        let path = entry.expect("it is readable").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let bytes = fs::read(&path).expect("root may");
+            found.insert(path, bytes);
+        }
+    }
+    found
 }
