@@ -269,3 +269,60 @@ fn is_tablespace_link(path: &EntryPath) -> bool {
         .strip_prefix(b"pg_tblspc/")
         .is_some_and(|name| name.iter().all(u8::is_ascii_digit))
 }
+
+#[cfg(test)]
+mod tests {
+    use manada_postgres::Conninfo;
+
+    use super::super::request::{CloneRequest, CloneSlot};
+    use super::super::{placement::Placement, staging};
+    use super::*;
+
+    /// The header of an entry without contents.
+    fn header(path: &str, kind: u8) -> Bytes {
+        let mut header = vec![0; 512];
+        header[..path.len()].copy_from_slice(path.as_bytes());
+        header[100..108].copy_from_slice(b"0000700 ");
+        header[124..136].copy_from_slice(b"00000000000 ");
+        header[156] = kind;
+        header[257..263].copy_from_slice(b"ustar\0");
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:07o} ").as_bytes());
+        [&b"d"[..], &header].concat().into()
+    }
+
+    #[test]
+    fn files_without_end_are_refused() {
+        let place = tempfile::tempdir().expect("a directory can be made");
+        let target = place.path().join("data");
+        let placement = Placement::new(false, None).expect("they are ours");
+        let staging = staging::examine(&target)
+            .and_then(|target| Staging::create(target, placement))
+            .expect("the place is free");
+        let staging = Arc::new(staging);
+        let source = Conninfo::tcp("localhost", 5432, "postgres");
+        let request = CloneRequest::new(source, target, CloneSlot::Temporary);
+        let plan = TablespacePlan::make(&[], &request, &staging).expect("there are none");
+        let mut extraction = Extraction::new(
+            &staging,
+            &plan,
+            ChecksumAlgorithm::Crc32c,
+            Flusher::start(),
+            Arc::new(Counters::new()),
+        );
+        extraction
+            .take(Bytes::from_static(b"nbase.tar\0\0"))
+            .expect("an archive begins");
+        extraction.entries = ENTRIES_MAX - 1;
+        extraction
+            .take(header("one/", b'5'))
+            .expect("this one is not too many");
+        let refused = extraction.take(header("more/", b'5'));
+        assert!(matches!(refused, Err(CloneError::TooManyEntries)));
+        drop(extraction);
+        drop(staging);
+        let left = std::fs::read_dir(place.path()).expect("it is there");
+        assert_eq!(left.count(), 0);
+    }
+}

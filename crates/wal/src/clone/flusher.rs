@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 
 use super::CloneError;
 
-/// How many files are flushed at once: flushes that overlap share the file system's journal.
-const WORKERS: usize = 4;
+/// How many files are flushed at once: one commit of the file system's journal carries all that
+/// wait for it.
+const WORKERS: usize = 16;
 
 /// How many files wait to be flushed; each is an open descriptor.
 const QUEUE_MAX: usize = 64;

@@ -81,8 +81,7 @@ pub async fn run(
     mut progress: impl FnMut(CloneProgress),
 ) -> Result<CloneReport, CloneError> {
     let counters = Arc::new(Counters::new());
-    let clone = std::pin::pin!(attempt(request, Arc::clone(&counters)));
-    let mut clone = clone;
+    let mut clone = std::pin::pin!(attempt(request, Arc::clone(&counters)));
     let mut tick = tokio::time::interval(PROGRESS_INTERVAL);
     let outcome = loop {
         tokio::select! {

@@ -99,3 +99,33 @@ impl Counters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_follows_from_the_rate_and_is_not_told_before_there_is_one() {
+        let progress = CloneProgress {
+            phase: ClonePhase::Copying,
+            bytes_done: 100,
+            bytes_total: 400,
+            copying_for: Duration::from_secs(2),
+        };
+        assert_eq!(progress.time_left(), Some(Duration::from_secs(6)));
+        let begun = CloneProgress {
+            bytes_done: 0,
+            ..progress
+        };
+        assert_eq!(begun.time_left(), None);
+    }
+
+    #[test]
+    fn an_estimate_that_was_too_low_grows_with_what_was_done() {
+        let counters = Counters::new();
+        assert_eq!(counters.snapshot().bytes_total, 0);
+        counters.expect(10);
+        counters.add(11);
+        assert_eq!(counters.snapshot().bytes_total, 11);
+    }
+}

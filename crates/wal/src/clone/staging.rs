@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use manada_postgres::durable::sync_directory;
 use rustix::fs::{FlockOperation, flock};
 
 use super::CloneError;
@@ -197,9 +198,7 @@ impl Drop for Staging {
 }
 
 pub(super) fn flush_directory(path: &Path) -> Result<(), CloneError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| CloneError::io("flushing", path, error))
+    sync_directory(path).map_err(|error| CloneError::io("flushing", path, error))
 }
 
 fn parent_of(target: &Path) -> &Path {
