@@ -13,6 +13,9 @@ trials![
     a_standby_joins_and_follows,
     a_join_is_refused_with_its_reason_and_remedy,
     a_killed_join_is_taken_up_by_the_next,
+    a_removed_standby_leaves_nothing_behind_and_writes_go_on,
+    a_standby_leaves_by_itself_and_its_data_stays,
+    a_node_is_stopped_and_started,
 ];
 
 fn a_standby_joins_and_follows(programs: Programs) -> Outcome {
@@ -32,13 +35,13 @@ fn a_standby_joins_and_follows(programs: Programs) -> Outcome {
     assert!(refused.expect_err("a write").contains("read-only"));
     herd.joined("n3");
     assert_eq!(
-        herd.sql("n1", "SELECT string_agg(application_name || state, ',' ORDER BY 1) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE ssl"),
+        herd.sql("n1", "SELECT string_agg(application_name || state, ',' ORDER BY application_name) FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE ssl"),
         "n2streaming,n3streaming"
     );
     assert_eq!(
         herd.sql(
             "n1",
-            "SELECT string_agg(slot_name || active, ',' ORDER BY 1) FROM pg_replication_slots"
+            "SELECT string_agg(slot_name || active, ',' ORDER BY slot_name) FROM pg_replication_slots"
         ),
         "manada_n2true,manada_n3true"
     );
@@ -183,5 +186,120 @@ fn a_killed_join_is_taken_up_by_the_next() -> Outcome {
         ),
         "manada_n2true"
     );
+    Ok(())
+}
+
+fn a_removed_standby_leaves_nothing_behind_and_writes_go_on() -> Outcome {
+    let programs = Programs::any()?;
+    let (herd, _) = Herd::init(&programs, &[]);
+    herd.joined("n2");
+    herd.joined("n3");
+    herd.sql("n1", "CREATE TABLE t (i int)");
+    let home = herd.home("n1");
+    let sync = |policy: &str| {
+        let path = PathBuf::from(&home).join("data/manada.conf");
+        let mut settings =
+            manada_postgres::settings::ManagedSettings::read(&path).expect("our own");
+        let setting = manada_postgres::settings::Setting::new(
+            "synchronous_standby_names",
+            policy,
+            "For this test.",
+        );
+        settings.set(setting);
+        let owner = manada_postgres::replace_file::FileOwner::like(&path).expect("there");
+        settings.write(&path, owner).expect("written");
+        herd.sql("n1", "SELECT pg_reload_conf()");
+        wait_for("the policy", policy.to_owned(), || {
+            herd.sql("n1", "SHOW synchronous_standby_names")
+        });
+    };
+    let remove = |node: &str, more: &[&str]| {
+        let mut arguments = vec!["remove", node, "--format", "json", "--home", &home];
+        arguments.extend(more);
+        herd.manada(&arguments)
+    };
+    let slots = "SELECT coalesce(string_agg(slot_name, ',' ORDER BY slot_name), '') FROM pg_replication_slots";
+    let write =
+        "SET synchronous_commit = on; SET statement_timeout = '5s'; INSERT INTO t VALUES (1)";
+
+    sync("ANY 2 (n2, n3)");
+    let dry = json(&remove("n2", &["--dry-run"]));
+    assert_eq!(dry["policy"]["reduced"]["to"], "ANY 1 (n3)");
+    assert_eq!(herd.sql("n1", slots), "manada_n2,manada_n3");
+    json(&remove("n2", &[]));
+    assert_eq!(herd.sql("n1", slots), "manada_n3");
+    assert_eq!(
+        herd.sql(
+            "n1",
+            "SELECT string_agg(name, ',' ORDER BY name) FROM manada.member"
+        ),
+        "n1,n3"
+    );
+    assert_eq!(
+        herd.sql("n1", "SHOW synchronous_standby_names"),
+        "ANY 1 (n3)"
+    );
+    herd.sql("n1", write);
+    let rules = fs::read_to_string(PathBuf::from(&home).join("data/pg_hba.conf")).expect("there");
+    assert!(!rules.contains("Node n2"), "{rules}");
+
+    // The last one dies, and with it every write; removing it is the way out.
+    json(&herd.manada(&["stop", "--format", "json", "--home", &herd.home("n3")]));
+    json(&remove("n3", &[]));
+    herd.sql("n1", write);
+    assert_eq!(herd.sql("n1", slots), "");
+    let (code, error) = refused(&remove("n3", &[]));
+    assert_eq!(code, 2, "{error}");
+    let (code, error) = refused(&remove("n1", &[]));
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("is the primary"), "{error}");
+    Ok(())
+}
+
+fn a_standby_leaves_by_itself_and_its_data_stays() -> Outcome {
+    let programs = Programs::any()?;
+    let (herd, _) = Herd::init(&programs, &[]);
+    herd.joined("n2");
+    let home = PathBuf::from(herd.home("n2"));
+    let removed = json(&herd.manada(&["remove", "--format", "json", "--home", &herd.home("n2")]));
+    assert_eq!(removed["node"], "n2");
+    assert_eq!(
+        herd.sql("n1", "SELECT count(*) FROM pg_replication_slots"),
+        "0"
+    );
+    assert_eq!(herd.sql("n1", "SELECT count(*) FROM manada.member"), "1");
+    assert!(home.join("data/PG_VERSION").exists());
+    assert!(home.join("manada.toml.removed").exists());
+    assert!(!home.join("data/postmaster.pid").exists(), "it was stopped");
+
+    herd.joined("n3");
+    let home = PathBuf::from(herd.home("n3"));
+    let removed = json(&herd.manada(&[
+        "remove",
+        "--delete-data",
+        "--format",
+        "json",
+        "--home",
+        &herd.home("n3"),
+    ]));
+    assert_eq!(removed["deleted"][0], home.to_str().expect("UTF-8"));
+    assert!(!home.exists());
+    Ok(())
+}
+
+fn a_node_is_stopped_and_started() -> Outcome {
+    let programs = Programs::any()?;
+    let (herd, _) = Herd::init(&programs, &[]);
+    let typed =
+        |what: &str| json(&herd.manada(&[what, "--format", "json", "--home", &herd.home("n1")]));
+    assert_eq!(typed("start")["ran_already"], true);
+    assert_eq!(typed("stop")["was_running"], true);
+    assert_eq!(typed("stop")["was_running"], false);
+    let token = herd.manada(&["token", "--home", &herd.home("n1")]);
+    let (code, error) = refused(&token);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.contains("manada start"), "{error}");
+    assert_eq!(typed("start")["ran_already"], false);
+    assert_eq!(herd.sql("n1", "SELECT 1"), "1");
     Ok(())
 }

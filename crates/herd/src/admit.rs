@@ -88,6 +88,14 @@ pub fn admit(node: &Node, input: impl Read) -> Result<(), AdmitError> {
 }
 
 fn read_payload(input: impl Read) -> Result<Payload, AdmitError> {
+    let json = read_hexadecimal(input)?;
+    serde_json::from_slice(&json).map_err(|error| AdmitError::Payload {
+        reason: error.to_string(),
+    })
+}
+
+/// The bytes that the server hands over in hexadecimal, within a bound.
+pub(crate) fn read_hexadecimal(input: impl Read) -> Result<Vec<u8>, AdmitError> {
     let refuse = |reason: String| AdmitError::Payload { reason };
     let mut text = String::new();
     input
@@ -99,9 +107,7 @@ fn read_payload(input: impl Read) -> Result<Payload, AdmitError> {
             "it is larger than {PAYLOAD_BYTES_MAX} bytes"
         )));
     }
-    let json = from_hexadecimal(text.trim_end())
-        .ok_or_else(|| refuse("it is not hexadecimal".to_owned()))?;
-    serde_json::from_slice(&json).map_err(|error| refuse(error.to_string()))
+    from_hexadecimal(text.trim_end()).ok_or_else(|| refuse("it is not hexadecimal".to_owned()))
 }
 
 fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {

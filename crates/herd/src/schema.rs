@@ -9,6 +9,7 @@ use manada_postgres::quote::{Unquotable, identifier, literal, shell_word};
 
 use crate::home::Home;
 use crate::member::Member;
+use crate::remove::FACTS_EXPRESSION;
 
 /// The database that holds it.
 pub const DATABASE: &str = "postgres";
@@ -100,33 +101,69 @@ impl Schema<'_> {
             ),
             MEMBER_TABLE.to_owned(),
             self.primary.upsert_sql()?,
-            self.admit_function()?,
+            self.functions()?,
         ]
         .concat())
     }
 
-    fn admit_function(&self) -> Result<String, Unquotable> {
-        Ok(format!(
-            "CREATE OR REPLACE FUNCTION manada.admit(request jsonb) RETURNS jsonb\n\
-             LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n\
-             AS {};\n\
-             REVOKE ALL ON FUNCTION manada.admit(jsonb) FROM PUBLIC;\n\
-             GRANT EXECUTE ON FUNCTION manada.admit(jsonb) TO {JOIN_ROLE};\n",
-            literal(&admit_source(self.manada, self.home)?)?
-        ))
+    /// The functions, each for the role that may run it.
+    fn functions(&self) -> Result<String, Unquotable> {
+        let admit = admit_source(self.manada, self.home)?;
+        let leave = leave_source(self.manada, self.home)?;
+        Ok([
+            function("admit(request jsonb)", "jsonb", &admit, Some(JOIN_ROLE))?,
+            function("forget(node text)", "void", FORGET_BODY, None)?,
+            function("leave()", "jsonb", &leave, Some(MONITOR_ROLE))?,
+        ]
+        .concat())
     }
+}
+
+/// A function with the superuser's rights, for `role` alone.
+fn function(
+    signature: &str,
+    returns: &str,
+    source: &str,
+    role: Option<&str>,
+) -> Result<String, Unquotable> {
+    let grant = match role {
+        Some(role) => format!("GRANT EXECUTE ON FUNCTION manada.{signature} TO {role};\n"),
+        None => String::new(),
+    };
+    Ok(format!(
+        "CREATE OR REPLACE FUNCTION manada.{signature} RETURNS {returns}\n\
+         LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp\n\
+         AS {};\n\
+         REVOKE ALL ON FUNCTION manada.{signature} FROM PUBLIC;\n{grant}",
+        literal(source)?
+    ))
 }
 
 /// The source of `manada.admit` on a node: it runs `manada`, and reads the answer in `home`.
 pub(crate) fn admit_source(manada: &Path, home: &Home) -> Result<String, Unquotable> {
+    let text = ADMIT_BODY.replace("@REQUEST_BYTES_MAX@", &REQUEST_BYTES_MAX.to_string());
+    asking_program(&text, "admit", manada, home)
+}
+
+fn leave_source(manada: &Path, home: &Home) -> Result<String, Unquotable> {
+    let text = LEAVE_BODY.replace("@FACTS@", FACTS_EXPRESSION);
+    asking_program(&text.replace("@NODE@", "node"), "leave", manada, home)
+}
+
+/// Fills in how a function asks `manada node WHAT`, and where the answer is.
+fn asking_program(
+    body: &str,
+    what: &str,
+    manada: &Path,
+    home: &Home,
+) -> Result<String, Unquotable> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let command = format!(
-        "{} node admit --home {}",
+        "{} node {what} --home {}",
         shell_word(&text(manada))?,
         shell_word(&text(home.path()))?
     );
-    Ok(ADMIT_BODY
-        .replace("@REQUEST_BYTES_MAX@", &REQUEST_BYTES_MAX.to_string())
+    Ok(body
         .replace("@LOCK@", &ADMISSION_LOCK.to_string())
         .replace("@COMMAND@", &literal(&command)?)
         .replace("@ANSWER@", &literal(&text(&home.admission_answer()))?))
@@ -227,5 +264,63 @@ BEGIN
     PERFORM pg_reload_conf();
   END IF;
   RETURN answer;
+END
+"#;
+
+/// Ends the node's walsender and drops its slot, which the node may take up again in between: a
+/// standby whose connection broke is back within its `wal_retrieve_retry_interval`.
+const FORGET_BODY: &str = r#"
+DECLARE
+  slot name := 'manada_' || node;
+  tries integer := 0;
+BEGIN
+  PERFORM pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = node;
+  LOOP
+    PERFORM pg_terminate_backend(active_pid)
+      FROM pg_replication_slots WHERE slot_name = slot AND active;
+    BEGIN
+      PERFORM pg_drop_replication_slot(slot_name)
+        FROM pg_replication_slots WHERE slot_name = slot;
+      EXIT;
+    EXCEPTION WHEN object_in_use THEN
+      tries := tries + 1;
+      IF tries >= 1000 THEN
+        RAISE;
+      END IF;
+      PERFORM pg_sleep(0.01);
+    END;
+  END LOOP;
+  DELETE FROM manada.member WHERE name = node;
+END
+"#;
+
+/// Who leaves is whom the certificate of this very session names.
+const LEAVE_BODY: &str = r#"
+DECLARE
+  ticket text := gen_random_uuid()::text;
+  node text := (SELECT substring(client_dn FROM '^/CN=([a-z][a-z0-9_]*)$')
+                FROM pg_stat_ssl WHERE pid = pg_backend_pid());
+  answer jsonb;
+BEGIN
+  IF node IS NULL THEN
+    RAISE EXCEPTION 'a node leaves with its own certificate';
+  END IF;
+  PERFORM set_config('synchronous_commit', 'local', true);
+  PERFORM pg_advisory_xact_lock(@LOCK@);
+  EXECUTE format('COPY (SELECT %L) TO PROGRAM %L',
+    encode(convert_to(jsonb_build_object(
+      'ticket', ticket,
+      'node', node,
+      'facts', @FACTS@)::text, 'UTF8'), 'hex'),
+    @COMMAND@);
+  answer := pg_read_file(@ANSWER@)::jsonb;
+  IF answer->>'ticket' IS DISTINCT FROM ticket THEN
+    RAISE EXCEPTION 'the answer to this request is missing';
+  END IF;
+  IF answer ? 'left' THEN
+    PERFORM pg_reload_conf();
+    PERFORM manada.forget(node);
+  END IF;
+  RETURN answer - 'ticket';
 END
 "#;

@@ -6,7 +6,10 @@ mod init;
 mod join;
 mod man;
 mod node_admit;
+mod remove;
+mod start;
 mod status;
+mod stop;
 mod sync;
 mod token;
 mod uri;
@@ -23,6 +26,9 @@ pub(crate) enum Command {
     Init(init::InitArgs),
     Join(join::JoinArgs),
     Token(token::TokenArgs),
+    Remove(remove::RemoveArgs),
+    Start(start::StartArgs),
+    Stop(stop::StopArgs),
     #[command(hide = true)]
     Node(node_admit::NodeArgs),
     Status(status::StatusArgs),
@@ -39,6 +45,9 @@ impl Command {
         match self {
             Command::Init(args) => init::run(args, *ui),
             Command::Join(args) => join::run(args, *ui),
+            Command::Remove(args) => remove::run(&args, *ui),
+            Command::Start(args) => start::run(&args, *ui),
+            Command::Stop(args) => stop::run(&args, *ui),
             Command::Token(args) => token::run(&args, *ui),
             Command::Node(args) => node_admit::run(&args),
             Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),

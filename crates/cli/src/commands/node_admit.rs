@@ -1,7 +1,8 @@
-//! `manada node admit`: what the primary's server runs when a newcomer asks.
+//! `manada node admit` and `leave`: what the primary's server runs when a node asks.
 
 use std::path::PathBuf;
 
+use manada_herd::remove::answer_leave;
 use manada_herd::{Home, Node, admit};
 
 use crate::error::{Failure, Outcome};
@@ -17,18 +18,29 @@ pub(crate) struct NodeArgs {
 enum NodeCommand {
     /// Deal with the admission that comes on standard input; `manada.admit()` in the database runs
     /// this.
-    Admit {
-        /// The node's directory.
-        #[arg(long, value_name = "DIR")]
-        home: PathBuf,
-    },
+    Admit(AtHome),
+    /// Deal with the farewell that comes on standard input; `manada.leave()` in the database runs
+    /// this.
+    Leave(AtHome),
+}
+
+#[derive(Debug, clap::Args)]
+struct AtHome {
+    /// The node's directory.
+    #[arg(long, value_name = "DIR")]
+    home: PathBuf,
 }
 
 pub(crate) fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
-    let NodeCommand::Admit { home } = &args.command;
-    let node = Home::at(home)
-        .map_err(Failure::failed)
-        .and_then(|home| Node::open(home).map_err(Failure::failed))?;
-    admit(&node, std::io::stdin().lock()).map_err(Failure::failed)?;
+    let stdin = std::io::stdin().lock();
+    match &args.command {
+        NodeCommand::Admit(at) => admit(&open(at)?, stdin).map_err(Failure::failed)?,
+        NodeCommand::Leave(at) => answer_leave(&open(at)?, stdin).map_err(Failure::failed)?,
+    }
     Ok(Outcome::Done)
+}
+
+fn open(at: &AtHome) -> Result<Node, Failure> {
+    let home = Home::at(&at.home).map_err(Failure::failed)?;
+    Node::open(home).map_err(Failure::failed)
 }
