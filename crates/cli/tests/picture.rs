@@ -126,6 +126,15 @@ fn a_herd_is_drawn_in_every_form() -> Outcome {
         assert!(drawing.contains(part), "{part:?} in\n{drawing}");
     }
 
+    let json = printed(&["diagram", "-d", &uri, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["format"], "manada.diagram/1");
+    assert!(
+        json["svg"]
+            .as_str()
+            .is_some_and(|svg| svg.starts_with("<svg "))
+    );
+
     for (name, begins_with) in [
         ("herd.svg", &b"<svg "[..]),
         ("herd.PNG", b"\x89PNG"),

@@ -11,7 +11,7 @@ use manada_model::HerdStatus;
 use crate::error::{Failure, Outcome};
 use crate::herd_args::{HerdArgs, Target, nobody_answered};
 use crate::sentences;
-use crate::ui::{Ui, WIDTH_MAX, accent, paint};
+use crate::ui::{Format, Ui, WIDTH_MAX, accent, paint};
 
 /// Draw the herd as it is now: servers, who follows whom, how far behind, what commits wait for.
 ///
@@ -80,7 +80,15 @@ pub(crate) async fn run(args: &DiagramArgs, ui: Ui) -> Result<Outcome, Failure> 
     }
     let picture = picture(&target, &status);
     match &args.output {
-        None => ui.text(terminal(&picture)),
+        None => match ui.format() {
+            Format::Text => ui.text(terminal(&picture)),
+            Format::Json => ui.json(&serde_json::json!({
+                "format": "manada.diagram/1",
+                "title": picture.title,
+                "svg": svg(&picture, Theme::Auto),
+                "mermaid": mermaid(&picture),
+            })),
+        },
         Some(output) => {
             let theme = match args.theme {
                 None => Theme::Auto,
@@ -88,7 +96,14 @@ pub(crate) async fn run(args: &DiagramArgs, ui: Ui) -> Result<Outcome, Failure> 
                 Some(Ground::Dark) => Theme::Dark,
             };
             write(&picture, theme, output)?;
-            ui.note(format!("{} written", output.path.display()));
+            match ui.format() {
+                Format::Text => ui.note(format!("{} written", output.path.display())),
+                Format::Json => ui.json(&serde_json::json!({
+                    "format": "manada.diagram/1",
+                    "title": picture.title,
+                    "written": output.path,
+                })),
+            }
         }
     }
     Ok(Outcome::Done)

@@ -28,6 +28,8 @@ pub(super) fn nodes(answers: Vec<Answer>) -> Vec<Node> {
     }
     nodes.extend(seen_only_by_upstream(&answers, &served_by, &names));
     fill_lag(&mut nodes);
+    // Whoever answers first comes first otherwise, another one each time.
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
     in_reading_order(nodes)
 }
 
@@ -254,7 +256,7 @@ fn lag_by_standby(standby: &StandbyStatus, primary_flush_lsn: Lsn) -> Lag {
     }
 }
 
-/// Primaries, each followed by its standbys and theirs, then the rest as they came.
+/// Primaries, each followed by its standbys and theirs, then the rest.
 fn in_reading_order(mut nodes: Vec<Node>) -> Vec<Node> {
     let mut ordered = Vec::with_capacity(nodes.len());
     place(&mut nodes, &mut ordered, &|node| {
