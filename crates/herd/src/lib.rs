@@ -26,6 +26,7 @@ mod started;
 mod survey;
 pub mod token;
 pub mod token_issue;
+pub mod verify;
 
 pub use admission::{PrimaryFacts, Refusal};
 pub use admit::{AdmitError, admit};

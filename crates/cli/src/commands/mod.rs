@@ -13,6 +13,7 @@ mod stop;
 mod sync;
 mod token;
 mod uri;
+mod verify;
 mod wal;
 
 use std::ffi::OsString;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Node(node_admit::NodeArgs),
     Status(status::StatusArgs),
     Sync(sync::SyncArgs),
+    Verify(verify::VerifyArgs),
     Diagram(diagram::DiagramArgs),
     Uri(uri::UriArgs),
     Wal(wal::WalArgs),
@@ -50,6 +52,7 @@ impl Command {
             Command::Stop(args) => stop::run(&args, *ui),
             Command::Token(args) => token::run(&args, *ui),
             Command::Node(args) => node_admit::run(&args),
+            Command::Verify(args) => crate::block_on(verify::run(&args, *ui)),
             Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),
             Command::Status(args) => crate::block_on(status::run(&args, *ui)),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),

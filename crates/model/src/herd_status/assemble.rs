@@ -256,8 +256,9 @@ fn lag_by_standby(standby: &StandbyStatus, primary_flush_lsn: Lsn) -> Lag {
     }
 }
 
-/// Primaries, each followed by its standbys and theirs, then the rest.
+/// Primaries, each followed by its standbys and theirs, then the rest; side by side, by name.
 fn in_reading_order(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
     let mut ordered = Vec::with_capacity(nodes.len());
     place(&mut nodes, &mut ordered, &|node| {
         node.role() == Role::Primary
