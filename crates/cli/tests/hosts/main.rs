@@ -25,6 +25,8 @@ trials![
     status_of_a_paused_host_answers_in_bounded_time,
     sync_switches_across_hosts_without_a_restart,
     a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back,
+    removing_a_dead_standby_frees_the_commit_that_waits_for_it,
+    a_standby_that_leaves_takes_its_slot_rule_and_name_along,
     a_dry_adoption_of_a_debian_server_changes_nothing,
     a_debian_server_is_adopted_without_losing_a_row,
 ];
@@ -211,6 +213,53 @@ fn a_commit_waits_for_its_partitioned_standby_and_returns_when_it_is_back() -> O
     assert_eq!(outcome, Ok(String::new()));
     assert_eq!(standby.sql("SELECT number FROM waited"), "1");
     Ok(())
+}
+
+fn removing_a_dead_standby_frees_the_commit_that_waits_for_it() -> Outcome {
+    let (_network, primary, standby) = pair(&Programs::any()?)?;
+    primary.sql("CREATE TABLE waited (number int)");
+    primary.report(&["sync", "first", "1"]);
+    standby.host.crash();
+    let commit = primary.start_sql("INSERT INTO waited VALUES (1)");
+    assert!(commit.recv_timeout(SOON).is_err(), "nobody had it");
+
+    primary.report(&["remove", "db2"]);
+    let outcome = commit.recv_timeout(PATIENCE).expect("it returns");
+    assert_eq!(outcome, Ok(String::new()));
+    assert_eq!(traces(&primary, &standby), NO_TRACES);
+    Ok(())
+}
+
+fn a_standby_that_leaves_takes_its_slot_rule_and_name_along() -> Outcome {
+    let programs = Programs::any()?;
+    let (network, primary, second) = pair(&programs)?;
+    let third = Machine::new(&network, "db3", &programs);
+    third.join(&primary);
+    primary.report(&["sync", "any", "1"]);
+
+    primary.report(&["remove", "db2"]);
+    assert_eq!(traces(&primary, &second), NO_TRACES);
+    // The other one stays, and commits wait for it.
+    let left = "SELECT application_name || ' ' || sync_state FROM pg_stat_replication";
+    primary.wait_for(left, "db3 quorum");
+    primary.sql("CREATE TABLE seen AS SELECT 1 AS number");
+    third.wait_for("SELECT to_regclass('seen') IS NOT NULL", "t");
+    Ok(())
+}
+
+const NO_TRACES: &str = "slots 0 rules 0 members 0 policy f";
+
+/// What the primary still has of a standby.
+fn traces(primary: &Machine, standby: &Machine) -> String {
+    let name = standby.host.name();
+    let address = standby.host.address();
+    primary.sql(&format!(
+        "SELECT format('slots %s rules %s members %s policy %s',
+           (SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'manada_{name}'),
+           (SELECT count(*) FROM pg_hba_file_rules WHERE address = '{address}'),
+           (SELECT count(*) FROM manada.member WHERE name = '{name}'),
+           current_setting('synchronous_standby_names') LIKE '%{name}%')"
+    ))
 }
 
 fn a_dry_adoption_of_a_debian_server_changes_nothing() -> Outcome {
