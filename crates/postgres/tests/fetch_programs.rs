@@ -13,6 +13,7 @@ use manada_postgres::programs::{
     AttemptError, Cache, CacheError, DownloadError, FetchError, FetchStep, Origin, Wanted, fetch,
     find,
 };
+use manada_testbed::names_in;
 
 fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
@@ -50,21 +51,6 @@ fn pretended_clients(script: &str) -> tempfile::TempDir {
 
 fn with_system_programs(directory: &Path) -> OsString {
     std::env::join_paths([directory, Path::new("/bin")]).expect("a PATH")
-}
-
-fn names_in(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
 }
 
 fn attempts(search_path: &OsStr) -> Vec<AttemptError> {

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use home::{BOUND, Home, names_in};
+use home::{BOUND, Home};
 use manada_model::MajorVersion;
 use manada_postgres::control_file::{ControlFile, DatabaseState, WalLevel};
 use manada_postgres::initdb::InitdbError;
@@ -21,7 +21,7 @@ use manada_postgres::process::{
 use manada_postgres::programs::{Cache, Wanted, find};
 use manada_testbed::faults::{ReadOnly, SmallDisk};
 use manada_testbed::{
-    Missing, Outcome, Programs, Scratch, free_port, poll_until, trials, wait_until,
+    Missing, Outcome, Programs, Scratch, free_port, names_in, poll_until, trials, wait_until,
 };
 
 trials![

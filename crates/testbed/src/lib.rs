@@ -45,5 +45,6 @@ pub use programs::{Missing, Programs};
 pub use scratch::Scratch;
 pub use server::TestServer;
 pub use sql::{Pending, Row, Session, told};
+pub use tree::names_in;
 pub use trials::{Outcome, Test, run};
 pub use wait::{PATIENCE, poll_until, wait_for, wait_until};

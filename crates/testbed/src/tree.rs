@@ -7,6 +7,22 @@ use std::path::Path;
 
 use manada_postgres::os_user::OsUser;
 
+/// The names in a directory, in order.
+///
+/// # Panics
+/// When it can't be read.
+#[track_caller]
+pub fn names_in(directory: impl AsRef<Path>) -> Vec<String> {
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let name = entry.expect("a directory's entry").file_name();
+        name.to_string_lossy().into_owned()
+    };
+    let entries = fs::read_dir(directory).expect("a directory");
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
 /// Copies what is below `from` into the new directory `to`, for `owner`. What vanishes while it
 /// is read is left out, as it may when a running server's directory is copied. `take` is asked
 /// about every path, relative to `from`.

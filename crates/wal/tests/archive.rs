@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use manada_model::SystemIdentifier;
 use manada_postgres::control_file::ControlFile;
 use manada_testbed::faults::{ReadOnly, SmallDisk};
-use manada_testbed::{Outcome, Programs, Scratch, ServerOptions, TestServer, trials};
+use manada_testbed::{Outcome, Programs, Scratch, ServerOptions, TestServer, names_in, trials};
 use manada_wal::archive::{
     FetchError, Fetched, LabelError, PushError, Pushed, SegmentError, create, fetch, push,
 };
@@ -80,21 +80,6 @@ impl Place {
 /// One whose finished segments stay where they are.
 fn server_that_keeps_wal(options: ServerOptions) -> TestServer {
     options.setting("wal_keep_size", "1GB").start()
-}
-
-fn names_in(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
 }
 
 fn a_segment_of_every_version_goes_in_and_comes_out(programs: Programs) -> Outcome {

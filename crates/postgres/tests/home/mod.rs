@@ -125,18 +125,3 @@ impl Home {
         Session::connect(&config).expect("connected")
     }
 }
-
-pub(crate) fn names_in(directory: impl AsRef<Path>) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .expect("a directory")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
-    names.sort();
-    names
-}
