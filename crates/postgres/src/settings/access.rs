@@ -139,17 +139,7 @@ impl AccessRule {
             .map(|role| access_token(role))
             .collect::<Result<Vec<_>, _>>()?
             .join(",");
-        let reason: String = self
-            .reason
-            .chars()
-            .map(|character| {
-                if character.is_control() {
-                    ' '
-                } else {
-                    character
-                }
-            })
-            .collect();
+        let reason = comment(&self.reason);
         let _ = write!(text, "# {reason}\n{kind} {database} {roles} ");
         match origin {
             None => {}
@@ -174,6 +164,25 @@ impl AccessRule {
         }
         text.push('\n');
         Ok(())
+    }
+}
+
+/// A text as a comment of one line. A backslash at a line's end would join the next to it.
+fn comment(text: &str) -> String {
+    let line: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                ' '
+            } else {
+                character
+            }
+        })
+        .collect();
+    if line.ends_with('\\') {
+        line + " "
+    } else {
+        line
     }
 }
 
