@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use manada_model::MajorVersion;
 use manada_postgres::Secret;
 use manada_postgres::initdb::{NewCluster, initdb};
 use manada_postgres::os_user::OsUser;
@@ -17,12 +18,13 @@ use manada_postgres::{Conninfo, Session};
 use manada_testbed::{Missing, Outcome, Programs, Scratch, free_port, trials};
 use serde_json::Value;
 
-use typed::{json, manada, refused, said};
+use typed::{Herd, json, manada, refused, said};
 
 trials![
     a_running_server_is_adopted_without_losing_a_row,
     a_certificate_that_clients_may_trust_is_not_replaced_unasked,
     a_server_packaged_by_debian_is_adopted,
+    a_cluster_of_debians_becomes_a_standby,
 ];
 
 /// A running server whose configuration is outside of its data directory.
@@ -308,7 +310,7 @@ struct DebianCluster {
 impl DebianCluster {
     const VERSION: &str = "15";
 
-    fn start(scratch: &Scratch) -> Result<DebianCluster, Missing> {
+    fn make(scratch: &Scratch) -> Result<DebianCluster, Missing> {
         let tools = ["pg_createcluster", "pg_ctlcluster", "pg_dropcluster"];
         let there = tools
             .iter()
@@ -319,7 +321,7 @@ impl DebianCluster {
             ));
         }
         let cluster = DebianCluster {
-            name: format!("manadatest{}", std::process::id()),
+            name: format!("manadatest{}", free_port()),
             data: scratch.path().join("debian"),
         };
         let port = free_port().to_string();
@@ -328,8 +330,13 @@ impl DebianCluster {
             &["--port", &port, "-d", cluster.data.to_str().expect("UTF-8")],
             &[],
         );
-        cluster.run("pg_ctlcluster", &[], &["start"]);
         Ok(cluster)
+    }
+
+    fn config(&self) -> PathBuf {
+        Path::new("/etc/postgresql")
+            .join(Self::VERSION)
+            .join(&self.name)
     }
 
     fn run(&self, tool: &str, options: &[&str], more: &[&str]) {
@@ -358,16 +365,14 @@ impl Drop for DebianCluster {
             .output()
             .ok();
         // It leaves a directory with a file that it does not know: manada.conf.
-        let config = Path::new("/etc/postgresql")
-            .join(Self::VERSION)
-            .join(&self.name);
-        fs::remove_dir_all(config).ok();
+        fs::remove_dir_all(self.config()).ok();
     }
 }
 
 fn a_server_packaged_by_debian_is_adopted() -> Outcome {
     let scratch = Scratch::new();
-    let cluster = DebianCluster::start(&scratch)?;
+    let cluster = DebianCluster::make(&scratch)?;
+    cluster.run("pg_ctlcluster", &[], &["start"]);
     let user = OsUser::of_data_directory(&cluster.data).expect("its owner");
     let sql = |text: &str| query(&cluster.socket(), &user, text);
     sql("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS number");
@@ -415,5 +420,50 @@ fn a_server_packaged_by_debian_is_adopted() -> Outcome {
     );
     assert_eq!(sql("SHOW listen_addresses"), "localhost, 127.0.0.2");
     assert_eq!(changes(&adopt(&[])), [""; 0]);
+    Ok(())
+}
+
+fn a_cluster_of_debians_becomes_a_standby() -> Outcome {
+    let scratch = Scratch::new();
+    let cluster = DebianCluster::make(&scratch)?;
+    let (herd, _) = Herd::init(&Programs::find(MajorVersion::V15)?, &[]);
+    let port = free_port();
+    let data = cluster.data.to_str().expect("UTF-8");
+    let join = || {
+        let mut command = herd.join("n2", port, &["--pgdata", data]);
+        command.output().expect("manada runs")
+    };
+    let (code, error) = refused(&join());
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("is not empty"), "{error}");
+
+    fs::rename(&cluster.data, scratch.path().join("aside")).expect("moved");
+    let config = cluster.config().join("postgresql.conf");
+    let text = fs::read_to_string(&config).expect("there");
+    fs::write(&config, format!("{text}max_connections = 50\n")).expect("written");
+    let (code, error) = refused(&join());
+    assert_eq!(code, 4, "{error}");
+    assert!(
+        error.contains("max_connections is 50") && error.contains("set max_connections = 100"),
+        "{error}"
+    );
+    assert_eq!(herd.sql("n1", "SELECT count(*) FROM manada.member"), "1");
+
+    fs::write(&config, text).expect("written");
+    let joined = json(&join());
+    assert_eq!(
+        joined["settings_file"],
+        cluster
+            .config()
+            .join("manada.conf")
+            .to_str()
+            .expect("UTF-8")
+    );
+    let following = "SELECT string_agg(application_name || state, ',') FROM pg_stat_replication";
+    assert_eq!(herd.sql("n1", following), "n2streaming");
+    cluster.run("pg_ctlcluster", &[], &["stop"]);
+    let started = herd.manada(&["start", "--format", "json", "--home", &herd.home("n2")]);
+    assert_eq!(json(&started)["ran_already"], false);
+    assert_eq!(herd.sql("n2", "SELECT pg_is_in_recovery()"), "t");
     Ok(())
 }

@@ -13,6 +13,7 @@ trials![
     a_standby_joins_and_follows,
     a_join_is_refused_with_its_reason_and_remedy,
     a_killed_join_is_taken_up_by_the_next,
+    a_killed_init_is_taken_up_by_the_next,
     a_removed_standby_leaves_nothing_behind_and_writes_go_on,
     a_standby_leaves_by_itself_and_its_data_stays,
     a_node_is_stopped_and_started,
@@ -301,5 +302,35 @@ fn a_node_is_stopped_and_started() -> Outcome {
     assert!(error.contains("manada start"), "{error}");
     assert_eq!(typed("start")["ran_already"], false);
     assert_eq!(herd.sql("n1", "SELECT 1"), "1");
+    Ok(())
+}
+
+fn a_killed_init_is_taken_up_by_the_next() -> Outcome {
+    let programs = Programs::any()?;
+    let scratch = Scratch::new();
+    let home = scratch.path().join("n1");
+    let port = free_port().to_string();
+    let init = || {
+        let mut command = manada(&["init", "--format", "json", "--name", "n1", "--port", &port]);
+        command.args(["--address", "127.0.0.1", "--pg"]);
+        command.arg(programs.bin()).arg("--home").arg(&home);
+        command
+    };
+    for mark in [
+        "unfinished",
+        "tls/server.crt",
+        "data/manada.conf",
+        "data/postmaster.pid",
+    ] {
+        let mut child = init().spawn().expect("manada runs");
+        wait_for(mark, true, || home.join(mark).exists());
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+        assert!(!home.join("manada.toml").exists(), "too late: {mark}");
+    }
+    let made = json(&init().output().expect("manada runs"));
+    assert_eq!(made["node"], "n1");
+    let (code, error) = refused(&init().output().expect("manada runs"));
+    assert_eq!(code, 4, "{error}");
     Ok(())
 }

@@ -183,7 +183,10 @@ pub async fn create(
         .write_passwords(REPLICATION_ROLE, &passwords)
         .map_err(ServerFilesError::from)?;
     let mut settings = managed::shared(&file, &new.home);
-    for setting in managed::own_server(&file) {
+    for setting in managed::listening(&file)
+        .into_iter()
+        .chain(managed::own_server(&file))
+    {
         settings.set(setting);
     }
     let wal = file.data_directory.join("pg_wal");
@@ -198,7 +201,7 @@ pub async fn create(
     write_server_files(&file, &user, &settings, std::slice::from_ref(&member))?;
 
     progress(CreateStep::Starting);
-    let (started, _) =
+    let started =
         StartedServer::start(programs, &file.data_directory, &new.home.log_file()).await?;
 
     progress(CreateStep::MakingRoles);

@@ -96,12 +96,18 @@ pub(crate) fn shared(node: &NodeFile, home: &Home) -> ManagedSettings {
     settings
 }
 
-/// What a server that Manada makes has besides: where it listens and whom it serves.
-pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
+/// Where a server listens that was not there before.
+pub(crate) fn listening(node: &NodeFile) -> Vec<Setting> {
     let (addresses, reason) = listen_addresses(&node.addresses);
     vec![
         Setting::new("port", node.port.to_string(), "Where this node listens."),
         Setting::new("listen_addresses", addresses, reason),
+    ]
+}
+
+/// What a server that Manada makes has besides.
+pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
+    vec![
         Setting::new(
             "unix_socket_directories",
             node.socket_directory.to_string_lossy(),
@@ -188,17 +194,21 @@ pub(crate) fn node_tls(home: &Home) -> SslParameters {
     }
 }
 
-/// A standby's limits: at least the primary's, or it does not start.
+/// What PostgreSQL has where nobody says otherwise; in the order of [`STANDBY_LIMITS`].
+const DEFAULT_LIMITS: [u32; 5] = [100, 8, 10, 0, 64];
+
+/// A standby's limits: at least the primary's, or it does not start. What is PostgreSQL's default
+/// there is so here.
 pub(crate) fn at_least_the_primarys(
     settings: &mut ManagedSettings,
     primary: &BTreeMap<String, String>,
 ) {
-    for name in STANDBY_LIMITS {
+    for (name, default) in STANDBY_LIMITS.into_iter().zip(DEFAULT_LIMITS) {
         let number = |text: &str| text.parse::<u32>().ok();
         let needed = primary.get(name).and_then(|value| number(value));
         let present = settings.value(name).and_then(number);
         if let Some(needed) = needed
-            && present.is_none_or(|present| present < needed)
+            && present.unwrap_or(default) < needed
         {
             settings.set(Setting::new(
                 name,

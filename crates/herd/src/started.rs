@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use manada_postgres::process::{
-    READY_WITHIN, RunningServer, StartError, StartOptions, StopMode, Stopped, start, stop,
+    READY_WITHIN, StartError, StartOptions, StopMode, Stopped, running, start, stop,
 };
 use manada_postgres::programs::ServerPrograms;
 
@@ -32,20 +32,14 @@ impl StartedServer {
         programs: &ServerPrograms,
         data_directory: &Path,
         log_file: &Path,
-    ) -> Result<(StartedServer, RunningServer), StartError> {
-        let start_returned = Arc::new(AtomicBool::new(false));
-        let mut started = StartedServer {
-            data_directory: data_directory.to_path_buf(),
-            start_returned: Arc::clone(&start_returned),
-            kept: false,
-        };
+    ) -> Result<StartedServer, StartError> {
         let (programs, data, log) = (
             programs.clone(),
             data_directory.to_path_buf(),
             log_file.to_path_buf(),
         );
-        let outcome = tokio::task::spawn_blocking(move || {
-            let outcome = start(
+        let launch = move || {
+            start(
                 &programs,
                 &StartOptions {
                     data_directory: &data,
@@ -53,20 +47,35 @@ impl StartedServer {
                     log_file: &log,
                     ready_within: READY_WITHIN,
                 },
-            );
+            )
+        };
+        StartedServer::start_by(data_directory, launch).await
+    }
+
+    /// Starts the server of a data directory, on which none runs, by a call that blocks.
+    pub(crate) async fn start_by<T, E>(
+        data_directory: &Path,
+        launch: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Result<StartedServer, E>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let start_returned = Arc::new(AtomicBool::new(false));
+        let started = StartedServer {
+            data_directory: data_directory.to_path_buf(),
+            start_returned: Arc::clone(&start_returned),
+            // Somebody else's server stays.
+            kept: running(data_directory).is_ok_and(|server| server.is_some()),
+        };
+        tokio::task::spawn_blocking(move || {
+            let outcome = launch();
             start_returned.store(true, Ordering::Release);
             outcome
         })
         .await
-        .expect("starting a server does not panic");
-        match outcome {
-            Ok(server) => Ok((started, server)),
-            Err(error) => {
-                // Somebody else's server stays.
-                started.kept = matches!(error, StartError::AlreadyRunning { .. });
-                Err(error)
-            }
-        }
+        .expect("starting a server does not panic")?;
+        Ok(started)
     }
 
     /// Lets it go on after us.

@@ -253,9 +253,15 @@ fn failure(error: JoinError) -> Failure {
             Obstacle::NoRoom { .. } => {
                 refused().next("make room, or give another --pgdata or --home")
             }
-            Obstacle::LimitTooSmall { name, primary, .. } => {
-                refused().next(format!("set {name} = {primary} here, and run it again"))
-            }
+            Obstacle::LimitTooSmall {
+                name,
+                primary,
+                config_file,
+                ..
+            } => refused().next(format!(
+                "set {name} = {primary} in {}, and run it again",
+                config_file.display()
+            )),
             Obstacle::Inspect { .. } | Obstacle::NodeFile(_) => failed(),
         },
         JoinError::Refused(refusal) => match refusal {
@@ -282,6 +288,9 @@ fn failure(error: JoinError) -> Failure {
         | JoinError::Stop(_)
         | JoinError::Running(_)
         | JoinError::Start(_)
+        | JoinError::StartNode(_)
+        | JoinError::Files(_)
+        | JoinError::Settings(_)
         | JoinError::Streaming(_)
         | JoinError::NodeFile(_) => failed().next(again),
     }

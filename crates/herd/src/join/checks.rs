@@ -67,6 +67,8 @@ pub enum Obstacle {
         here: u32,
         /// Its value on the primary.
         primary: u32,
+        /// Where it is set here.
+        config_file: PathBuf,
     },
     /// A directory can't be looked at.
     #[error("looking at {}: {source}", path.display())]

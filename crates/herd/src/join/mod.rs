@@ -3,6 +3,7 @@
 mod ask;
 mod checks;
 mod configure;
+mod debian;
 mod streaming;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::process::{RunningError, StartError, StopError, StopMode, running, stop};
 use manada_postgres::programs::ServerPrograms;
 use manada_postgres::quote::Unquotable;
-use manada_postgres::replace_file::ReplaceFileError;
+use manada_postgres::replace_file::{FileOwner, ReplaceFileError, replace_file};
+use manada_postgres::settings::{SettingsError, with_include};
 use manada_wal::clone::{self, CloneError, CloneProgress, CloneReport, CloneRequest, CloneSlot};
 
 pub use ask::{AskError, Invitation};
@@ -31,9 +33,12 @@ use crate::managed;
 use crate::node::{HomeFiles, Node, program_for_server};
 use crate::node_file::{NodeFile, NodeFileError};
 use crate::ports::{PortTaken, prove_free};
+use crate::power::{StartNodeError, start_node};
 use crate::schema::NodePasswords;
+use crate::server_files::{ServerFilesError, read, write_access_block};
 use crate::started::StartedServer;
 use configure::Standby;
+use debian::DebianCluster;
 
 /// How long a server that an interrupted run left is given to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
@@ -143,6 +148,15 @@ pub enum JoinError {
     /// The standby does not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The standby does not start by Debian's tools.
+    #[error(transparent)]
+    StartNode(#[from] StartNodeError),
+    /// A configuration that was there can't be read or written.
+    #[error(transparent)]
+    Files(#[from] ServerFilesError),
+    /// `manada.conf`.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// It runs and does not follow.
     #[error(transparent)]
     Streaming(#[from] StreamingError),
@@ -165,7 +179,11 @@ pub async fn join(
         .data_directory
         .clone()
         .unwrap_or_else(|| new.home.data());
-    let cloned = check(invitation, programs, new, &data)?;
+    let cluster = match &new.data_directory {
+        Some(data) => DebianCluster::of(data, programs, &user),
+        None => None,
+    };
+    let cloned = check(invitation, programs, new, &data, cluster.as_ref())?;
     new.home.create(&user)?;
     let _lock = new.home.lock(&user)?;
     let files = HomeFiles {
@@ -196,11 +214,21 @@ pub async fn join(
 
     let node = Node {
         home: new.home.clone(),
-        file: node_file(invitation, programs, new, &data, &admission),
+        file: node_file(
+            invitation,
+            programs,
+            new,
+            &data,
+            cluster.as_ref(),
+            &admission,
+        ),
     };
     let manada = program_for_server(&new.manada, &new.home, &user)?;
     let mut notes = Vec::new();
     let standby = standby(invitation, &node, &user, &admission, &manada, &mut notes)?;
+    if cluster.is_some() {
+        write_cluster_files(&node, &standby)?;
+    }
     let clone = if cloned {
         None
     } else {
@@ -208,8 +236,12 @@ pub async fn join(
     };
 
     progress(JoinStep::Starting);
-    let log_file = new.home.log_file();
-    let (started, _) = StartedServer::start(programs, &data, &log_file).await?;
+    let started = if cluster.is_some() {
+        let node = node.clone();
+        StartedServer::start_by(&data, move || start_node(&node)).await?
+    } else {
+        StartedServer::start(programs, &data, &new.home.log_file()).await?
+    };
 
     progress(JoinStep::WaitingForStream);
     streaming::wait(&node, invitation.endpoints()[0].clone()).await?;
@@ -228,10 +260,14 @@ fn check(
     programs: &ServerPrograms,
     new: &NewStandby,
     data: &Path,
+    cluster: Option<&DebianCluster>,
 ) -> Result<bool, JoinError> {
     let facts = invitation.facts();
     checks::home_is_free(&new.home)?;
     checks::same_major(facts, programs)?;
+    if let Some(cluster) = cluster {
+        cluster.has_room_for(facts)?;
+    }
     let ours = std::fs::read_to_string(new.home.unfinished_mark())
         .is_ok_and(|mark| mark == format!("join\n{}\n", data.display()));
     // A clone gets its name when it is complete, with all its files in place.
@@ -269,9 +305,22 @@ fn node_file(
     programs: &ServerPrograms,
     new: &NewStandby,
     data: &Path,
+    cluster: Option<&DebianCluster>,
     admission: &Admission,
 ) -> NodeFile {
     let token = invitation.token();
+    let (config_file, hba_file, socket_directory) = match cluster {
+        Some(cluster) => (
+            cluster.config_file.clone(),
+            cluster.hba_file.clone(),
+            cluster.socket_directory.clone(),
+        ),
+        None => (
+            data.join("postgresql.conf"),
+            data.join("pg_hba.conf"),
+            new.home.socket_directory(),
+        ),
+    };
     NodeFile {
         herd: token.herd.clone(),
         name: new.name.clone(),
@@ -279,17 +328,17 @@ fn node_file(
         port: new.port,
         system_identifier: token.system_identifier,
         data_directory: data.to_path_buf(),
-        config_file: data.join("postgresql.conf"),
-        hba_file: data.join("pg_hba.conf"),
+        config_file,
+        hba_file,
         bin_dir: programs.bin_dir().to_path_buf(),
         superuser: invitation.facts().superuser.clone(),
         replication_role: admission.replication_role.clone(),
-        socket_directory: new.home.socket_directory(),
+        socket_directory,
         archive_directory: admission
             .archive_directory
             .clone()
             .filter(|directory| directory.is_dir()),
-        adopted: false,
+        adopted: cluster.is_some(),
     }
 }
 
@@ -304,8 +353,13 @@ fn standby(
 ) -> Result<Standby, JoinError> {
     let facts = invitation.facts();
     let mut settings = managed::shared(&node.file, &node.home);
-    for setting in managed::own_server(&node.file) {
+    for setting in managed::listening(&node.file) {
         settings.set(setting);
+    }
+    if !node.file.adopted {
+        for setting in managed::own_server(&node.file) {
+            settings.set(setting);
+        }
     }
     managed::at_least_the_primarys(&mut settings, &facts.settings);
     let parent = node.file.data_directory.parent().unwrap_or(Path::new("/"));
@@ -330,7 +384,7 @@ fn standby(
     for setting in managed::standby(&node.file, &node.home, &invitation.endpoints()) {
         settings.set(setting);
     }
-    if !facts.config_in_data_directory {
+    if !facts.config_in_data_directory || node.file.adopted {
         notes.push(JoinNote::AccessRulesNotCarried {
             hba_file: node.file.hba_file.clone(),
         });
@@ -342,6 +396,21 @@ fn standby(
         members: admission.members.clone(),
         primary: facts.settings.clone(),
     })
+}
+
+/// The configuration that Debian's tools keep: the same additions as for an adopted server.
+fn write_cluster_files(node: &Node, standby: &Standby) -> Result<(), JoinError> {
+    let file = &node.file;
+    let owner = FileOwner::like(&file.config_file).map_err(|source| ReplaceFileError {
+        path: file.config_file.clone(),
+        source,
+    })?;
+    standby.settings.write(&file.settings_file(), owner)?;
+    if let Some(text) = with_include(&read(&file.config_file)?) {
+        replace_file(&file.config_file, &text, owner)?;
+    }
+    write_access_block(file, &standby.members)?;
+    Ok(())
 }
 
 async fn copy(
