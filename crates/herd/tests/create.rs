@@ -189,7 +189,9 @@ fn hostile_paths_are_quoted_everywhere() -> Outcome {
     let programs = Programs::any()?;
     let scratch = Scratch::new();
     let mut new = new_herd(&scratch.path().join("a b'c\"d$(x) ñ%f;\\"));
-    new.archive_directory = Some(scratch.path().join("ar'ch %p\\"));
+    let archive = scratch.path().join("ar'ch %p\\");
+    fs::create_dir(&archive).expect("made");
+    new.archive_directory = Some(archive);
     block_on(async {
         let created = made(&programs, &new).await;
         let admin = created

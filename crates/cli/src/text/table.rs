@@ -163,6 +163,11 @@ mod tests {
         table.row([Cell::plain("runs on, as it has no more cells")]);
         let plain = anstream::adapter::strip_str(&table.render()).to_string();
         assert!(plain.lines().all(|line| line.width() <= WIDTH_MAX));
-        insta::assert_snapshot!(plain, @"");
+        insta::assert_snapshot!(plain, @r"
+        NAME                                                                        SIZE
+        a                                                                          12 kB
+        ñandú     xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        runs on, as it has no more cells
+        ");
     }
 }
