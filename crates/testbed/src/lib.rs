@@ -46,5 +46,5 @@ pub use scratch::Scratch;
 pub use server::TestServer;
 pub use sql::{Pending, Row, Session, told};
 pub use tree::names_in;
-pub use trials::{Outcome, Test, run};
+pub use trials::{Outcome, Test, run, trial};
 pub use wait::{PATIENCE, poll_until, wait_for, wait_until};

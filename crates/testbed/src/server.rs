@@ -324,7 +324,8 @@ impl TestServer {
         };
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         lines.first().is_some_and(|first| *first == pid.to_string())
-            && lines.get(7).is_some_and(|status| *status == "ready")
+            // A standby with `hot_standby` off never gets further than "standby".
+            && lines.get(7).is_some_and(|status| matches!(*status, "ready" | "standby"))
     }
 
     fn processes(&self) -> Vec<Pid> {

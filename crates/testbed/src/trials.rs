@@ -59,7 +59,8 @@ impl<F: FnOnce(Programs) -> Outcome + Send + Copy + 'static> Test<Programs> for 
     }
 }
 
-fn trial(name: String, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
+/// One test under a name made at run time, for tests that are rows of a table.
+pub fn trial(name: String, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
     let watched = name.clone();
     Trial::ignorable_test(name, || {
         let _watched = watch(watched);
