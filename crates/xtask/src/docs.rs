@@ -9,6 +9,9 @@ use std::process::{Command, ExitCode};
 /// Where the commands' pages are, from the repository's root.
 const COMMANDS: &str = "docs/commands";
 
+/// Where the pages of doctor's rules are.
+const RULES: &str = "docs/doctor";
+
 /// Files of one directory, by name.
 type Pages = BTreeMap<String, String>;
 
@@ -46,7 +49,7 @@ pub(crate) fn run(check: bool) -> ExitCode {
 fn differences(check: bool) -> io::Result<Vec<PathBuf>> {
     let root = crate::repository();
     let mut differing = Vec::new();
-    for (directory, wanted) in [(COMMANDS, commands(&root)?)] {
+    for (directory, wanted) in [(COMMANDS, commands(&root)?), (RULES, rules())] {
         let directory = root.join(directory);
         let found = read(&directory)?;
         for name in outdated(&wanted, &found) {
@@ -93,6 +96,17 @@ fn commands(root: &Path) -> io::Result<Pages> {
         return Err(io::Error::other("`manada man --markdown` failed"));
     }
     read(pages.path())
+}
+
+/// A page for each of doctor's rules, and their list.
+fn rules() -> Pages {
+    let page = |rule: &&manada_doctor::Rule| (format!("{}.md", rule.id), manada_doctor::page(rule));
+    let list = ("README.md".to_owned(), manada_doctor::index());
+    manada_doctor::RULES
+        .iter()
+        .map(page)
+        .chain([list])
+        .collect()
 }
 
 /// The Markdown files of a directory; none where there is no such directory.

@@ -2,6 +2,7 @@
 
 mod completions;
 mod diagram;
+mod doctor;
 mod init;
 mod join;
 mod man;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     Sync(sync::SyncArgs),
     Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
     Diagram(diagram::DiagramArgs),
     Uri(uri::UriArgs),
     Wal(wal::WalArgs),
@@ -55,6 +57,7 @@ impl Command {
             Command::Verify(args) => crate::block_on(verify::run(&args, *ui)),
             Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),
             Command::Status(args) => crate::block_on(status::run(&args, *ui)),
+            Command::Doctor(args) => doctor::run(&args, *ui),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),
             Command::Uri(args) => crate::block_on(uri::run(&args, *ui)),
             Command::Wal(args) => wal::run(&args),

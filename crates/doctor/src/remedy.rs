@@ -1,0 +1,143 @@
+//! Steps of a fix that several rules need, with the real names and places in them.
+
+use manada_postgres::quote;
+
+use crate::facts::{AccessRule, Server, SettingOrigin};
+use crate::finding::Step;
+
+/// A role's, database's or slot's name as SQL takes it.
+pub(crate) fn identifier(name: &str) -> String {
+    quote::identifier(name).expect("a name that a server told has no zero byte")
+}
+
+/// A text as SQL takes it.
+pub(crate) fn literal(text: &str) -> String {
+    quote::literal(text).expect("a text that a server told has no zero byte")
+}
+
+/// Gives a setting the value `wanted` in the place where it is set now, and puts it in force.
+pub(crate) fn set(server: &Server, name: &str, wanted: &str) -> Vec<Step> {
+    let value = literal(wanted);
+    let setting = server.settings.get(name).ok();
+    let alter = || Step::sql(server, format!("ALTER SYSTEM SET {name} = {value};"));
+    let change = match setting.map(|setting| &setting.origin) {
+        Some(SettingOrigin::File { path, line }) if !path.ends_with("postgresql.auto.conf") => {
+            Step::Line {
+                on: server.name.clone(),
+                file: format!("{path}, line {line}"),
+                text: format!("{name} = {value}"),
+            }
+        }
+        Some(SettingOrigin::CommandLine) => Step::Do {
+            text: format!(
+                "take {name} out of the command line or the environment that {} is started with: \
+                 it overrides every file",
+                server.name
+            ),
+        },
+        Some(
+            SettingOrigin::File { .. }
+            | SettingOrigin::Default
+            | SettingOrigin::HiddenFile
+            | SettingOrigin::Session,
+        )
+        | None => alter(),
+    };
+    let restart_needed = setting.is_some_and(|setting| setting.needs_restart);
+    let force = if restart_needed {
+        restart(server)
+    } else {
+        reload(server)
+    };
+    vec![change, force]
+}
+
+/// Has the configuration files read again.
+pub(crate) fn reload(server: &Server) -> Step {
+    Step::sql(server, "SELECT pg_reload_conf();")
+}
+
+/// Stops the server and starts it again.
+pub(crate) fn restart(server: &Server) -> Step {
+    let debian = server
+        .settings
+        .text("config_file")
+        .ok()
+        .and_then(|file| file.strip_prefix("/etc/postgresql/"))
+        .and_then(|rest| {
+            let mut parts = rest.split('/');
+            Some((parts.next()?, parts.next()?))
+        });
+    let command = match (debian, server.settings.text("data_directory")) {
+        (Some((version, cluster)), _) => format!("pg_ctlcluster {version} {cluster} restart"),
+        (None, Ok(directory)) => {
+            let word = quote::shell_word(directory).expect("a path has no zero byte");
+            format!("pg_ctl restart -m fast -D {word}")
+        }
+        (None, Err(_)) => "pg_ctl restart -m fast -D PGDATA".to_owned(),
+    };
+    Step::shell(server, command)
+}
+
+/// Puts another line into `pg_hba.conf` in place of `rule`, and in force.
+pub(crate) fn replace_access_rule(server: &Server, rule: &AccessRule, line: String) -> Vec<Step> {
+    vec![
+        Step::Line {
+            on: server.name.clone(),
+            file: access_file(server, rule),
+            text: line,
+        },
+        reload(server),
+    ]
+}
+
+/// The file and line of an access rule.
+pub(crate) fn access_file(server: &Server, rule: &AccessRule) -> String {
+    let file = rule
+        .file
+        .as_deref()
+        .or_else(|| server.settings.text("hba_file").ok())
+        .unwrap_or("pg_hba.conf");
+    format!("{file}, line {}", rule.line)
+}
+
+/// A command with the values of what looks like secrets taken out: `KEY=…` and `//user:…@`.
+pub(crate) fn without_secrets(command: &str) -> String {
+    let secret = |word: &str| match word.split_once('=') {
+        Some((name, value)) if !value.is_empty() => {
+            let name_lower = name.to_ascii_lowercase();
+            let telling = ["password", "passwd", "secret", "token", "key"];
+            telling
+                .iter()
+                .any(|part| name_lower.contains(part))
+                .then(|| format!("{name}=***"))
+        }
+        Some(_) | None => None,
+    };
+    let userinfo = |word: &str| {
+        let (scheme, rest) = word.split_once("://")?;
+        let (userinfo, host) = rest.rsplit_once('@')?;
+        let (user, _) = userinfo.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}"))
+    };
+    let words = command.split(' ').map(|word| {
+        secret(word)
+            .or_else(|| userinfo(word))
+            .unwrap_or_else(|| word.to_owned())
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_leave_a_command() {
+        assert_eq!(
+            without_secrets("AWS_SECRET_ACCESS_KEY=abc wal-g --to=s3://u:pw@host/x wal-push %p"),
+            "AWS_SECRET_ACCESS_KEY=*** wal-g --to=s3://u:***@host/x wal-push %p"
+        );
+        assert_eq!(without_secrets("cp %p  /a/%f"), "cp %p  /a/%f");
+    }
+}
