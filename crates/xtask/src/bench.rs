@@ -1,6 +1,7 @@
 //! Benchmarks: `cargo xtask bench --help`.
 
 mod clone;
+mod lab;
 
 use std::process::ExitCode;
 
@@ -11,10 +12,13 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// The native clone beside pg_basebackup: same data, same disk, in turns.
     Clone(clone::Arguments),
+    /// `manada lab` beside a bare shell script of the practice, in turns.
+    Lab(lab::Arguments),
 }
 
 pub(crate) fn run(bench: &Bench) -> ExitCode {
     match bench {
         Bench::Clone(arguments) => clone::run(arguments),
+        Bench::Lab(arguments) => lab::run(arguments),
     }
 }

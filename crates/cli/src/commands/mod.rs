@@ -5,6 +5,7 @@ mod diagram;
 mod doctor;
 mod init;
 mod join;
+mod lab;
 mod man;
 mod node_admit;
 mod remove;
@@ -25,6 +26,7 @@ use crate::ui::Ui;
 /// What `manada` can do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    Lab(lab::LabArgs),
     Init(init::InitArgs),
     Join(join::JoinArgs),
     Token(token::TokenArgs),
@@ -47,6 +49,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         match self {
+            Command::Lab(args) => crate::block_on(lab::run(args, *ui)),
             Command::Init(args) => init::run(args, *ui),
             Command::Join(args) => join::run(args, *ui),
             Command::Remove(args) => remove::run(&args, *ui),
