@@ -1,11 +1,13 @@
 //! `diagram` and `uri`, as they are typed, with real servers.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Output};
 
 use manada_testbed::{
     Missing, Outcome, Programs, Scratch, TestServer, free_port, trials, wait_for,
 };
+use serde_json::Value;
 
 trials![
     psql_finds_the_primary_and_a_standby_by_the_uri,
@@ -13,6 +15,7 @@ trials![
     a_herd_is_drawn_in_every_form,
     a_standby_that_is_down_is_drawn_as_such,
     no_server_at_all_is_exit_code_3_and_no_picture,
+    every_key_of_the_json_is_described,
 ];
 
 /// A primary and the standby `beto`.
@@ -127,7 +130,7 @@ fn a_herd_is_drawn_in_every_form() -> Outcome {
     }
 
     let json = printed(&["diagram", "-d", &uri, "--format", "json"]);
-    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["format"], "manada.diagram/1");
     assert!(
         json["svg"]
@@ -173,4 +176,52 @@ fn no_server_at_all_is_exit_code_3_and_no_picture() -> Outcome {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(!picture.exists());
     Ok(())
+}
+
+fn every_key_of_the_json_is_described() -> Outcome {
+    let described = include_str!("../../../docs/json.md");
+    let pair = Pair::start(&Programs::any()?);
+    let uri = pair.uri();
+    let nobody = format!("postgresql://postgres@127.0.0.1:{}/postgres", free_port());
+    let mut keys = BTreeSet::new();
+    for arguments in [
+        &["status", "-d", &uri][..],
+        &["status", "-d", &nobody],
+        &["verify", "-d", &uri, "--digest"],
+        &["sync", "first", "1", "-d", &uri],
+        &["diagram", "-d", &uri],
+        &["uri", "-d", &uri],
+        &["uri", "-d", &nobody],
+    ] {
+        let output = manada(&[arguments, &["--format", "json"]].concat());
+        for text in [output.stdout, output.stderr] {
+            if text.is_empty() {
+                continue;
+            }
+            let json: Value = serde_json::from_slice(&text)
+                .unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+            let format = json["format"].as_str().expect("a format");
+            assert!(described.contains(&format!("`{format}`")), "{format}");
+            collect_keys(&json, &mut keys);
+        }
+    }
+    let missing: Vec<_> = keys
+        .into_iter()
+        .filter(|key| !described.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "not in docs/json.md: {missing:?}");
+    Ok(())
+}
+
+fn collect_keys(json: &Value, keys: &mut BTreeSet<String>) {
+    match json {
+        Value::Object(members) => {
+            for (key, value) in members {
+                keys.insert(key.clone());
+                collect_keys(value, keys);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_keys(item, keys)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
