@@ -35,6 +35,9 @@ pub const SUPERUSER: &str = "postgres";
 /// How long a server that an interrupted run left is given to stop.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
+/// What the mark of an unfinished node says while a herd is made.
+const UNFINISHED: &str = "init\n";
+
 /// What the herd and its first node are to be.
 #[derive(Clone, Debug)]
 pub struct NewHerd {
@@ -166,7 +169,7 @@ pub async fn create(
     };
     prove_free(&new.addresses, new.port)?;
     files
-        .write(&new.home.unfinished_mark(), "init\n")
+        .write(&new.home.unfinished_mark(), UNFINISHED)
         .map_err(ServerFilesError::from)?;
 
     progress(CreateStep::MakingDataDirectory);
@@ -241,7 +244,9 @@ fn prepare_home(new: &NewHerd, user: &OsUser) -> Result<(), CreateError> {
     }
     let data = new.home.data();
     if data.exists() {
-        if !new.home.unfinished_mark().exists() {
+        // A join that broke off leaves a standby there, which is none of ours.
+        let mark = std::fs::read_to_string(new.home.unfinished_mark());
+        if !mark.is_ok_and(|mark| mark == UNFINISHED) {
             return Err(CreateError::DataNotOurs { path: data });
         }
         if running(&data)?.is_some() {

@@ -180,6 +180,10 @@ fn a_taken_port_and_a_foreign_data_directory_are_refused() -> Outcome {
         fs::write(&theirs, "data").expect("written");
         let foreign = create(&server_programs(&programs), &new, &|_| {}).await;
         assert!(matches!(foreign, Err(CreateError::DataNotOurs { .. })));
+        // What an unfinished join left is a standby.
+        fs::write(new.home.path().join("unfinished"), "join\n/x\n").expect("written");
+        let standby = create(&server_programs(&programs), &new, &|_| {}).await;
+        assert!(matches!(standby, Err(CreateError::DataNotOurs { .. })));
         assert_eq!(fs::read_to_string(theirs).expect("still there"), "data");
     });
     Ok(())

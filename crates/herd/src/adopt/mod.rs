@@ -89,7 +89,7 @@ pub enum AdoptError {
         /// The server's user.
         user: String,
         /// The last try's outcome.
-        source: ConnectError,
+        source: Box<ConnectError>,
     },
     /// The server refuses a question.
     #[error("asking the server: {}", server_message(source))]
@@ -443,7 +443,7 @@ async fn way_in(server: &RunningServer, user: &OsUser) -> Result<Session, AdoptE
     }
     Err(AdoptError::NoWayIn {
         user: user.name().to_owned(),
-        source: last.expect("at least one role was tried"),
+        source: Box::new(last.expect("at least one role was tried")),
     })
 }
 
