@@ -134,19 +134,17 @@ fn compare(source: &mut File, path: &Path, archived: &Path) -> Result<Pushed, Pu
     Ok(Pushed::AlreadyThere)
 }
 
-fn first_difference(one: &mut File, other: &mut File) -> io::Result<Option<u64>> {
+fn first_difference(source: &mut File, archived: &mut File) -> io::Result<Option<u64>> {
     const CHUNK: usize = 256 * 1024;
     let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut offset = 0;
     loop {
-        let length = fill(one, &mut left)?;
-        let other_length = fill(other, &mut right)?;
-        let same = left[..length]
-            .iter()
-            .zip(&right[..other_length])
-            .take_while(|(one, other)| one == other)
-            .count();
-        if same < length || same < other_length {
+        let length = fill(source, &mut left)?;
+        let other_length = fill(archived, &mut right)?;
+        let (one, other) = (&left[..length], &right[..other_length]);
+        if one != other {
+            let pairs = one.iter().zip(other);
+            let same = pairs.take_while(|(one, other)| one == other).count();
             return Ok(Some(offset + same as u64));
         }
         if length < CHUNK {
