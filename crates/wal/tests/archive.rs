@@ -87,7 +87,7 @@ fn a_segment_of_every_version_goes_in_and_comes_out(programs: Programs) -> Outco
     assert_eq!(place.push().expect("stored"), Pushed::Stored);
     assert_eq!(place.push().expect("the same again"), Pushed::AlreadyThere);
     assert_eq!(
-        names_in(&place.archive()),
+        names_in(place.archive()),
         [place.segment.as_str(), "system_identifier"]
     );
     let fetched = place.fetch(&place.segment).expect("there");
@@ -198,17 +198,18 @@ fn two_pushes_at_once_store_one_file() -> Outcome {
         }
     }
     assert_eq!(
-        names_in(&place.archive()),
+        names_in(place.archive()),
         [place.segment.as_str(), "system_identifier"]
     );
     Ok(())
 }
 
 fn a_file_that_is_not_its_segment_is_refused() -> Outcome {
+    type IsExpected = fn(SegmentError) -> bool;
     let place = Place::any()?;
     let whole = fs::read(place.source()).expect("readable");
     let later = "000000010000000000000077";
-    let cases: [(&str, &[u8], fn(SegmentError) -> bool); 4] = [
+    let cases: [(&str, &[u8], IsExpected); 4] = [
         (later, &whole, |error| {
             matches!(error, SegmentError::Position { .. })
         }),
@@ -231,7 +232,7 @@ fn a_file_that_is_not_its_segment_is_refused() -> Outcome {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(names_in(&place.archive()), Vec::<String>::new());
+    assert_eq!(names_in(place.archive()), Vec::<String>::new());
     Ok(())
 }
 
