@@ -1,5 +1,6 @@
 //! Steps of a fix that several rules need, with the real names and places in them.
 
+use manada_model::{StandbyName, SyncMethod, SyncPolicy};
 use manada_postgres::quote;
 
 use crate::facts::{AccessRule, Server, SettingOrigin};
@@ -21,6 +22,11 @@ pub(crate) fn set(server: &Server, name: &str, wanted: &str) -> Vec<Step> {
     let setting = server.settings.get(name).ok();
     let alter = || Step::sql(server, format!("ALTER SYSTEM SET {name} = {value};"));
     let change = match setting.map(|setting| &setting.origin) {
+        Some(SettingOrigin::File { path, .. })
+            if name == SYNC_POLICY && path.ends_with("/manada.conf") =>
+        {
+            return vec![Step::shell(server, sync_command(wanted))];
+        }
         Some(SettingOrigin::File { path, line }) if !path.ends_with("postgresql.auto.conf") => {
             Step::Line {
                 on: server.name.clone(),
@@ -50,6 +56,25 @@ pub(crate) fn set(server: &Server, name: &str, wanted: &str) -> Vec<Step> {
         reload(server)
     };
     vec![change, force]
+}
+
+/// The setting for which Manada has a command of its own: it proves that the policy is in force.
+const SYNC_POLICY: &str = "synchronous_standby_names";
+
+/// The command for a policy that is written in `manada.conf`, a file that Manada writes whole.
+fn sync_command(policy: &str) -> String {
+    let Ok(SyncPolicy::Wait(rule)) = policy.parse() else {
+        return "manada sync off".to_owned();
+    };
+    let method = match rule.method {
+        SyncMethod::First => "first",
+        SyncMethod::Any => "any",
+    };
+    let word = |name: &StandbyName| {
+        quote::shell_word(name.as_str()).expect("a name that a server told has no zero byte")
+    };
+    let names: Vec<String> = rule.names.iter().map(word).collect();
+    format!("manada sync {method} {} {}", rule.count, names.join(" "))
 }
 
 /// Has the configuration files read again.
@@ -131,6 +156,14 @@ pub(crate) fn without_secrets(command: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_of_a_managed_herd_is_changed_with_its_command() {
+        assert_eq!(sync_command(""), "manada sync off");
+        let command = sync_command(r#"ANY 2 (s1, "it's", s3)"#);
+        assert!(command.starts_with("manada sync any 2 "), "{command}");
+        assert!(!command.contains(" it's "), "{command}");
+    }
 
     #[test]
     fn secrets_do_not_leave_a_command() {
