@@ -30,6 +30,7 @@ mod programs;
 mod run;
 mod scratch;
 mod server;
+mod shared_memory;
 mod sql;
 mod template;
 mod tls;

@@ -1,5 +1,6 @@
 //! Processes: who is alive, who works below a directory, and how they are ended.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::shared_memory::SharedMemory;
 use crate::wait::poll_until;
 
 /// How long processes get to end in good order before they are killed.
@@ -99,13 +101,17 @@ pub(crate) fn in_namespaces(files: &[PathBuf]) -> Vec<Pid> {
     all(|process| identity(&process.join("ns/net")).is_some_and(|own| namespaces.contains(&own)))
 }
 
-/// Kills the processes that `find` names at once, and waits until it finds none.
+/// Kills the processes that `find` names at once, and waits until it finds none. Shared memory
+/// of theirs goes too, as with a machine that crashes: a killed server can't give it back.
 pub(crate) fn kill(find: impl Fn() -> Vec<Pid>) {
+    let mut shared = BTreeSet::new();
     poll_until(KILL_MAX, || {
         let left = alive(find());
+        shared.extend(left.iter().flat_map(|pid| SharedMemory::of(*pid)));
         signal(&left, Signal::KILL);
         left.is_empty()
     });
+    shared.into_iter().for_each(SharedMemory::remove);
 }
 
 /// Ends the processes that `find` names, and waits until it finds none. First with SIGQUIT, on

@@ -216,13 +216,9 @@ impl TestServer {
     /// When they do not end.
     #[track_caller]
     pub fn crash(&self) {
-        let mut postmaster = self.postmaster();
-        process::signal(&self.processes(), Signal::KILL);
-        reap(&mut postmaster);
-        assert!(
-            poll_until(STOP_MAX, || self.processes().is_empty()),
-            "a killed server still runs"
-        );
+        process::kill(|| self.processes());
+        reap(&mut self.postmaster());
+        assert!(!self.is_running(), "a killed server still runs");
     }
 
     /// Stops all its processes where they are (SIGSTOP): connections stay open and silent.

@@ -89,8 +89,13 @@ fn a_unique_server_shares_its_system_identifier_with_none() -> Outcome {
 fn a_crashed_server_recovers_what_was_committed() -> Outcome {
     let server = TestServer::start(&Programs::any()?);
     server.query("CREATE TABLE kept AS SELECT 1 AS number");
+    let postmaster = server.pid().expect("it runs");
+    let shared = shared_memory(postmaster);
+    assert!(!shared.is_empty());
     server.crash();
     assert!(!server.is_running());
+    let left = |file: &String| std::path::Path::new(file).exists();
+    assert!(!shared.iter().any(left), "{shared:?}");
     server.start_again();
     assert_eq!(server.value("SELECT number FROM kept"), "1");
     Ok(())
@@ -143,6 +148,16 @@ fn many_servers_start_at_once() -> Outcome {
         assert_eq!(server.value("SHOW port"), server.port().to_string());
     }
     Ok(())
+}
+
+/// The files in memory that the process shares with others.
+fn shared_memory(pid: u32) -> Vec<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.split_ascii_whitespace().nth(5));
+    let files = paths.filter(|path| path.starts_with("/dev/shm/PostgreSQL."));
+    files.map(str::to_owned).collect()
 }
 
 fn traces(server: &TestServer) -> (std::path::PathBuf, u32) {
