@@ -1,5 +1,7 @@
 //! Which walsender of which server serves which standby.
 
+use std::net::IpAddr;
+
 use crate::{ServerStatus, StandbyStatus, Visible, Walsender, WalsenderState};
 
 use super::Answer;
@@ -51,7 +53,44 @@ pub(super) fn match_walsenders(answers: &[Answer]) -> Vec<Option<WalsenderRef>> 
             matched[receiver] = Some(reference);
         }
     }
+    match_by_address(answers, &mut matched);
     matched
+}
+
+/// Of a server that did not answer only its address is known. It is taken for the receiver at that
+/// address where there is one such server and one such receiver.
+fn match_by_address(answers: &[Answer], matched: &mut [Option<WalsenderRef>]) {
+    let mut receivers = Vec::new();
+    for (server, answer) in answers.iter().enumerate() {
+        let walsenders = answer.outcome.iter().flat_map(|status| &status.walsenders);
+        for (index, walsender) in walsenders.enumerate() {
+            let reference = WalsenderRef {
+                server,
+                walsender: index,
+            };
+            let client = walsender.progress.shown().and_then(|p| p.client_addr);
+            if let (Some(client), false) = (client, matched.contains(&Some(reference))) {
+                receivers.push((client, reference));
+            }
+        }
+    }
+    let silent = |index: usize, client: &IpAddr| {
+        let answer: &Answer = &answers[index];
+        answer.outcome.is_err() && answer.addresses.contains(client)
+    };
+    for (client, reference) in &receivers {
+        let alone = receivers
+            .iter()
+            .filter(|(other, _)| other == client)
+            .count()
+            == 1;
+        let unmatched =
+            (0..answers.len()).filter(|index| matched[*index].is_none() && silent(*index, client));
+        let candidates: Vec<usize> = unmatched.collect();
+        if let ([only], true) = (&candidates[..], alone) {
+            matched[*only] = Some(*reference);
+        }
+    }
 }
 
 /// Evidence that `walsender` serves `asked`, by weight; `None` where there is too little, or any

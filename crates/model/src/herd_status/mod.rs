@@ -333,3 +333,6 @@ impl PolicyState {
         Some(streaming >= usize::try_from(self.needed()).unwrap_or(usize::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests;
