@@ -103,7 +103,7 @@ impl Ui {
     /// A bar for work of a known number of bytes, on standard error where that is a terminal.
     pub(crate) fn bytes_bar(self, total_bytes: u64, what: &str) -> ProgressBar {
         let style = ProgressStyle::with_template(
-            "{msg:20!} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
+            " {msg:22!} {bar:12.cyan} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12} {eta:>4}",
         )
         .expect("the template is valid")
         .progress_chars("━╸─");
@@ -113,9 +113,12 @@ impl Ui {
 
     /// A sign of life for work of unknown length.
     pub(crate) fn spinner(self, what: &str) -> ProgressBar {
+        let style = ProgressStyle::with_template(" {spinner:.cyan} {msg}")
+            .expect("the template is valid")
+            .tick_strings(&["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]);
         let bar = ProgressBar::with_draw_target(None, self.draw_target());
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar.with_message(what.to_owned())
+        bar.enable_steady_tick(Duration::from_millis(80));
+        bar.with_style(style).with_message(what.to_owned())
     }
 
     fn draw_target(self) -> ProgressDrawTarget {

@@ -107,7 +107,7 @@ pub(crate) fn listening(node: &NodeFile) -> Vec<Setting> {
 
 /// What a server that Manada makes has besides.
 pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
-    vec![
+    let mut settings = vec![
         Setting::new(
             "unix_socket_directories",
             node.socket_directory.to_string_lossy(),
@@ -118,7 +118,27 @@ pub(crate) fn own_server(node: &NodeFile) -> Vec<Setting> {
             "scram-sha-256",
             "Passwords are stored and proven without being sent.",
         ),
-    ]
+    ];
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    if syncfs_reports_errors(&release) {
+        settings.push(Setting::new(
+            "recovery_init_sync_method",
+            "syncfs",
+            "A recovery, and a clone's first start, sync the file system at once and not file by file.",
+        ));
+    }
+    settings
+}
+
+/// Whether `syncfs` tells of data that could not be written: from Linux 5.8 on.
+///
+/// Source: PostgreSQL manual, "recovery_init_sync_method".
+fn syncfs_reports_errors(kernel_release: &str) -> bool {
+    let mut numbers = kernel_release
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map(|number| number.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    (major, minor) >= (Some(5), Some(8))
 }
 
 /// The bound of what a slot may retain, from the space that is free where the WAL is.
@@ -255,6 +275,19 @@ fn can_bind(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_kernel_that_reports_errors_syncs_the_file_system_at_once() {
+        for (release, reports) in [
+            ("5.7.19", false),
+            ("4.18.0-553.el8", false),
+            ("5.8.0", true),
+            ("6.1.0-18-amd64", true),
+            ("unknown", false),
+        ] {
+            assert_eq!(syncfs_reports_errors(release), reports, "{release}");
+        }
+    }
 
     #[test]
     fn a_server_listens_where_it_is_reached() {

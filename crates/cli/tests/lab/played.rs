@@ -59,6 +59,9 @@ fn snapshot(language: &str) -> Outcome {
     settings.add_filter(r"\b0000000100000000[0-9A-F]{8}\b", "[segment]");
     settings.add_filter(r"pid = \d+", "pid = [pid]");
     settings.add_filter(r"bin /\S+", "bin [directory]");
+    // The drawing is as wide as the lag it tells.
+    settings.add_filter(" {4,}", "    ");
+    settings.add_filter("─{4,}", "────");
     settings.bind(|| assert_snapshot!(format!("lab_{language}"), text));
     Ok(())
 }

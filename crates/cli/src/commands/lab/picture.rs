@@ -8,6 +8,7 @@ use manada_model::NodeState;
 
 use super::demonstrate::Herd;
 use super::screen::Screen;
+use super::server::until;
 use super::step::{StepId, Used};
 use super::texts::Texts;
 use crate::commands::diagram::terminal;
@@ -23,6 +24,14 @@ pub(crate) async fn show(
     texts: &dyn Texts,
 ) -> Result<(), Failure> {
     let running = screen.begin(StepId::Diagram);
+    // Every standby has answered for the last segment by then; until it has, it seems behind.
+    let caught_up = "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_replication \
+                     WHERE replay_lsn IS DISTINCT FROM pg_current_wal_flush_lsn())";
+    if until(async || herd.look(caught_up).await).await?.is_none() {
+        return Err(herd
+            .primary
+            .failure("has a standby that does not catch up", "see manada status"));
+    }
     let primary = &herd.primary.node;
     let survey = Survey::of(primary.monitor(primary.endpoint()), ANSWER_MAX);
     let status = survey.run().await;
