@@ -57,6 +57,7 @@ pub async fn issue_token(
     let certificate = std::fs::read_to_string(&ca).map_err(HomeError::io("read", &ca))?;
     let expires_at = now
         .checked_add(lifetime)
+        .and_then(|at| at.round(jiff::Unit::Second))
         .map_err(|_| IssueTokenError::Lifetime { lifetime })?;
     let password = Secret::random();
     let sql = join_password_sql(&password, expires_at)?;

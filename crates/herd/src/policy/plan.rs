@@ -293,7 +293,8 @@ async fn place(session: &Session, primary: &str) -> Result<Place, PlanError> {
         "SELECT (SELECT source FROM pg_settings WHERE name = '{PARAMETER}'), \
          (SELECT min(sourcefile) FROM pg_file_settings WHERE sourcefile LIKE '%/{FILE_NAME}'), \
          EXISTS (SELECT FROM pg_file_settings WHERE name = '{PARAMETER}' \
-           AND sourcefile LIKE '%/postgresql.auto.conf')"
+           AND sourcefile LIKE '%/postgresql.auto.conf'), \
+         current_setting('data_directory'), pg_read_file('postmaster.pid')"
     );
     let rows = ask(session, &query)
         .await
@@ -302,7 +303,8 @@ async fn place(session: &Session, primary: &str) -> Result<Place, PlanError> {
             source,
         })?;
     let row = rows.into_iter().next().unwrap_or_default();
-    let [source, managed, altered] = <[String; 3]>::try_from(row).unwrap_or_default();
+    let [source, managed, altered, data_directory, pid_file] =
+        <[String; 5]>::try_from(row).unwrap_or_default();
     let overridden = |by, over: &str| PlanError::Overridden {
         primary: primary.to_owned(),
         by,
@@ -318,7 +320,7 @@ async fn place(session: &Session, primary: &str) -> Result<Place, PlanError> {
         return Err(overridden(Overriding::AlterSystem, &managed));
     }
     let path = Path::new(&managed);
-    if path.exists() {
+    if path.exists() && runs_here(Path::new(&data_directory), &pid_file) {
         Ok(Place::ManagedFile(path.to_path_buf()))
     } else {
         Err(PlanError::Elsewhere {
@@ -326,4 +328,10 @@ async fn place(session: &Session, primary: &str) -> Result<Place, PlanError> {
             path: path.to_path_buf(),
         })
     }
+}
+
+/// Whether the server that said this of itself is this host's: another host's nodes can have the
+/// same paths, but not a `postmaster.pid` with the same process, start and shared memory.
+fn runs_here(data_directory: &Path, pid_file: &str) -> bool {
+    std::fs::read_to_string(data_directory.join("postmaster.pid")).is_ok_and(|own| own == pid_file)
 }
