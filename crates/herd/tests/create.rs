@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use manada_herd::{CreateError, Created, Home, NewHerd, Node, create};
 use manada_postgres::Session;
@@ -68,9 +68,7 @@ fn a_new_herd_is_served_over_tls_as_its_files_say(programs: Programs) -> Outcome
     let scratch = Scratch::new();
     let new = new_herd(&scratch.path().join("home"));
     block_on(async {
-        let started = Instant::now();
         let created = made(&programs, &new).await;
-        println!("created in {:?}", started.elapsed());
         let node = Node::open(new.home.clone()).expect("a finished node");
         assert_eq!(node, created.node);
         assert!(!new.home.path().join("unfinished").exists());
