@@ -61,9 +61,7 @@ fn replication(status: &HerdStatus) -> String {
                 row.push(sync(node));
                 row.extend([lag.write, lag.flush, lag.replay].map(|point| lag_cell(node, point)));
             }
-            None => {
-                row.extend([const { () }; 4].map(|()| Cell::default()));
-            }
+            None => row.extend(std::iter::repeat_with(Cell::default).take(4)),
         }
         table.row(row);
     }
@@ -187,10 +185,7 @@ fn servers(status: &HerdStatus, now: Timestamp) -> String {
     ]);
     for node in &status.nodes {
         let name = Cell::styled(accent::STRONG, &node.name);
-        let address = node
-            .endpoint
-            .as_ref()
-            .map_or_else(Cell::none, |endpoint| Cell::plain(endpoint));
+        let address = node.endpoint.as_ref().map_or_else(Cell::none, Cell::plain);
         match &node.state {
             NodeState::Unreachable { reason, .. } => {
                 table.row([name, Cell::styled(accent::BAD, reason)]);
