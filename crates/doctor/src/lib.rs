@@ -1,7 +1,7 @@
 //! Known mistakes in a live cluster, one rule per file, each with its evidence and its fix.
 //!
 //! [`facts::gather`] asks every server a few questions, each once. [`examine`] then holds all
-//! rules of the [`registry`] against these facts: it asks nothing, so that what it finds depends
+//! rules of the registry against these facts: it asks nothing, so that what it finds depends
 //! on the facts alone. What a role may not read makes a rule *not checked*, never silent.
 
 mod commits;
