@@ -38,6 +38,10 @@ pub(crate) struct Arguments {
     )]
     pg: PathBuf,
 
+    /// The program to measure [default: built from here, as it is shipped].
+    #[arg(long, value_name = "PROGRAM")]
+    manada: Option<PathBuf>,
+
     /// Where both work; it should be on a real disk.
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     directory: PathBuf,
@@ -64,7 +68,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 impl Arguments {
     fn measure(&self) -> Result<String, String> {
-        let manada = build()?;
+        let manada = match &self.manada {
+            Some(program) => program.clone(),
+            None => build()?,
+        };
         let place = self
             .directory
             .join(format!("manada-bench-lab.{}", std::process::id()));

@@ -79,7 +79,9 @@ pub(crate) async fn play(args: PlayArgs, ui: Ui) -> Result<Outcome, Failure> {
     }
     if args.rm {
         let path = home.path().to_path_buf();
-        home.remove()?;
+        if path.exists() {
+            home.remove()?;
+        }
         screen.say(texts.removed(&path));
     }
     Ok(Outcome::Done)

@@ -78,7 +78,7 @@ impl Tether {
         Ok(())
     }
 
-    /// Stops the servers now, and waits until they are gone, and the tether too.
+    /// Stops the servers now, removes the directory if it is to go, and waits until that is done.
     pub(crate) fn stop(mut self) -> Result<(), Failure> {
         self.say(STOP)
             .and_then(|()| self.process.wait())
@@ -149,10 +149,13 @@ pub(crate) fn run(args: &TetherArgs) -> Result<Outcome, Failure> {
     match say(WATCHING).then(last_word).flatten() {
         Some(KEEP) => return Ok(Outcome::Done),
         Some(STOP) => {
-            let stopped = processes::stop_at_once(&args.home);
-            return stopped
-                .map(|()| Outcome::Done)
-                .map_err(|error| not_stopped(&error));
+            processes::stop_at_once(&args.home).map_err(|error| not_stopped(&error))?;
+            if args.remove {
+                // Here too, so that a lab killed meanwhile leaves nothing. What can't be removed
+                // the lab tries again, and says.
+                remove(&args.home).ok();
+            }
+            return Ok(Outcome::Done);
         }
         Some(_) | None => {}
     }
