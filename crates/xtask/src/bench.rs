@@ -2,6 +2,7 @@
 
 mod clone;
 mod lab;
+mod status;
 
 use std::process::ExitCode;
 
@@ -14,11 +15,14 @@ pub(crate) enum Bench {
     Clone(clone::Arguments),
     /// `manada lab` beside a bare shell script of the practice, in turns.
     Lab(lab::Arguments),
+    /// `manada status` of a primary and three standbys.
+    Status(status::Arguments),
 }
 
 pub(crate) fn run(bench: &Bench) -> ExitCode {
     match bench {
         Bench::Clone(arguments) => clone::run(arguments),
         Bench::Lab(arguments) => lab::run(arguments),
+        Bench::Status(arguments) => status::run(arguments),
     }
 }

@@ -298,3 +298,77 @@ fn acknowledgement(rule: &SyncRule, returned: &[Returned]) -> Acknowledgement {
         fewest: if returned.is_empty() { 0 } else { fewest },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::Receiver;
+
+    /// A commit whose record lies between 100 and 200, and how far its receivers were.
+    fn returned(flushed: &[(&str, u64)], shown_before: &[&str]) -> Returned {
+        let receiver = |(name, lsn): &(&str, u64)| Receiver {
+            name: (*name).to_owned(),
+            state: Some("streaming".to_owned()),
+            write: None,
+            flush: Some(Lsn(*lsn)),
+            replay: None,
+        };
+        Returned {
+            took: Duration::ZERO,
+            written: Written {
+                xid: "1".to_owned(),
+                message_lsn: Lsn(100),
+            },
+            positions: Positions {
+                inserted: Lsn(200),
+                receivers: flushed.iter().map(receiver).collect(),
+            },
+            shown_before: shown_before.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn checked(commits: &[Returned]) -> Acknowledgement {
+        let policy: SyncPolicy = "ANY 1 (a, b)".parse().expect("a policy");
+        acknowledgement(policy.rule().expect("a rule"), commits)
+    }
+
+    #[test]
+    fn a_commit_nobody_had_flushed_breaks_the_policy() {
+        let commits = [
+            returned(&[("a", 100), ("b", 50), ("stranger", 200)], &[]),
+            returned(&[("a", 200), ("b", 50)], &[]),
+        ];
+        let found = checked(&commits);
+        assert_eq!(
+            found,
+            Acknowledgement::Checked {
+                needed: 1,
+                commits: 2,
+                proven: 1,
+                broken: 1,
+                fewest: 0
+            }
+        );
+        assert!(!found.holds());
+    }
+
+    #[test]
+    fn a_position_in_between_is_open_unless_the_standby_showed_the_commit_before() {
+        let proven = |shown_before: &[&str]| match checked(&[returned(&[("a", 150)], shown_before)])
+        {
+            Acknowledgement::Checked { proven, broken, .. } => (proven, broken),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(proven(&[]), (0, 0));
+        assert_eq!(proven(&["a"]), (1, 0));
+    }
+
+    #[test]
+    fn half_of_the_times_are_at_most_the_p50() {
+        let times = [5, 1, 3, 2].map(Duration::from_millis).to_vec();
+        let latency = Latency::of(times).expect("some");
+        assert_eq!(latency.p50, Duration::from_millis(2));
+        assert_eq!(latency.max, Duration::from_millis(5));
+        assert_eq!(Latency::of(Vec::new()), None);
+    }
+}
