@@ -5,7 +5,7 @@ mod typed;
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use manada_testbed::{Outcome, PATIENCE, Programs, TestServer, poll_until, trials, wait_until};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use steady::{shape, steady};
-use typed::{Herd, json, manada, said};
+use typed::{Herd, code, json, manada, run, said, stdout};
 
 trials![
     status_tells_who_follows_whom_and_what_would_be_lost,
@@ -30,18 +30,6 @@ trials![
     verify_names_what_differs,
     verify_names_a_standby_that_stands_still,
 ];
-
-fn run(arguments: &[&str]) -> Output {
-    manada(arguments).output().expect("manada runs")
-}
-
-fn code(output: &Output) -> Option<i32> {
-    output.status.code()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("UTF-8")
-}
 
 /// A URI that lists several servers, the way libpq does.
 fn uri_of(servers: &[&TestServer]) -> String {

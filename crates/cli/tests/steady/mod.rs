@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Text with what differs from run to run taken out, and each gap one space.
-pub fn steady(text: &str) -> String {
+pub(crate) fn steady(text: &str) -> String {
     let mut filtered = String::new();
     for line in text.lines() {
         let words = line.split_whitespace().map(|word| {
@@ -52,7 +52,7 @@ pub fn steady(text: &str) -> String {
 }
 
 /// The kinds of a JSON document's values: what a program that reads it relies on.
-pub fn shape(value: &Value) -> Value {
+pub(crate) fn shape(value: &Value) -> Value {
     match value {
         Value::Null => "null".into(),
         Value::Bool(_) => "bool".into(),

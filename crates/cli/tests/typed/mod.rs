@@ -157,3 +157,15 @@ pub(crate) fn refused(output: &Output) -> (i32, String) {
         String::from_utf8_lossy(&output.stderr).into_owned(),
     )
 }
+
+pub(crate) fn run(arguments: &[&str]) -> Output {
+    manada(arguments).output().expect("manada runs")
+}
+
+pub(crate) fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
