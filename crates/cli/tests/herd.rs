@@ -5,6 +5,7 @@ mod typed;
 use std::fs;
 use std::path::PathBuf;
 
+use manada_postgres::os_user::OsUser;
 use manada_testbed::{Outcome, Programs, Scratch, free_port, trials, wait_for};
 
 use typed::{Herd, json, manada, refused};
@@ -20,12 +21,21 @@ trials![
 ];
 
 fn a_standby_joins_and_follows(programs: Programs) -> Outcome {
-    let archive = Scratch::new();
-    let archive = archive.path().to_str().expect("UTF-8");
-    let (herd, made) = Herd::init(&programs, &["--archive", archive]);
+    let scratch = Scratch::new();
+    let archive = scratch.path().join("archive of all");
+    let user = OsUser::for_new_server().expect("somebody runs servers");
+    user.create_private_directory(&archive).expect("made");
+    let (herd, made) = Herd::init(&programs, &["--archive", archive.to_str().expect("UTF-8")]);
     assert_eq!(made["format"], "manada.init/1");
     herd.sql("n1", "CREATE TABLE seen AS SELECT 42 AS number");
 
+    herd.sql("n1", "SELECT pg_switch_wal()");
+    wait_for("an archived segment", "t".to_owned(), || {
+        herd.sql(
+            "n1",
+            "SELECT archived_count > 0 AND failed_count = 0 FROM pg_stat_archiver",
+        )
+    });
     let joined = herd.joined("n2");
     assert_eq!(joined["notes"], serde_json::json!([]));
     wait_for("the row on the standby", "42".to_owned(), || {

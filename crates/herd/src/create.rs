@@ -16,7 +16,7 @@ use manada_postgres::session::server_message;
 use manada_postgres::{ConnectError, Secret, Session};
 use manada_wal::archive::{self, LabelError};
 
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, prove_writable};
 use crate::identity::{IdentityError, of_first_node};
 use crate::managed;
 use crate::member::Member;
@@ -197,6 +197,7 @@ pub async fn create(
     if let Some(directory) = &new.archive_directory {
         let control = ControlFile::read(&file.data_directory)?;
         archive::create(directory, control.system_identifier)?;
+        prove_writable(directory, &user)?;
         for setting in managed::archive(&manada, directory)? {
             settings.set(setting);
         }

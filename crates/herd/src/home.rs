@@ -57,6 +57,17 @@ pub enum HomeError {
         /// The user.
         user: String,
     },
+    /// The server's user can't write there.
+    #[error(
+        "{user}, who runs the server, can't write into {0}: give it to them (chown {user} {0})",
+        path.display()
+    )]
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The user.
+        user: String,
+    },
     /// Somebody else is at it.
     #[error(
         "another manada command has been working on {} for more than {} s",
@@ -247,6 +258,24 @@ impl Home {
                 Err(errno) => return Err(HomeError::io("lock", &path)(errno.into())),
             }
         }
+    }
+}
+
+/// Proves that the server's user can write into a directory: what the server archives goes there.
+pub(crate) fn prove_writable(directory: &Path, user: &OsUser) -> Result<(), HomeError> {
+    let writable = user
+        .command("/bin/sh")
+        .args(["-c", "test -w \"$1\" && test -x \"$1\"", "sh"])
+        .arg(directory)
+        .status()
+        .map_err(HomeError::io("look into", directory))?;
+    if writable.success() {
+        Ok(())
+    } else {
+        Err(HomeError::NotWritable {
+            path: directory.to_path_buf(),
+            user: user.name().to_owned(),
+        })
     }
 }
 

@@ -193,8 +193,15 @@ fn hostile_paths_are_quoted_everywhere() -> Outcome {
     let mut new = new_herd(&scratch.path().join("a b'c\"d$(x) ñ%f;\\"));
     let archive = scratch.path().join("ar'ch %p\\");
     fs::create_dir(&archive).expect("made");
-    new.archive_directory = Some(archive);
+    new.archive_directory = Some(archive.clone());
+    let user = OsUser::for_new_server().expect("somebody runs servers");
     block_on(async {
+        if manada_postgres::os_user::we_are_root() {
+            let refused = create(&server_programs(&programs), &new, &|_| {}).await;
+            let error = refused.expect_err("root's directory").to_string();
+            assert!(error.contains("chown"), "{error}");
+        }
+        user.own(&archive).expect("given");
         let created = made(&programs, &new).await;
         let admin = created
             .node

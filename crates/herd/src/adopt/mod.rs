@@ -20,12 +20,13 @@ use manada_postgres::session::server_message;
 use manada_postgres::settings::{ManagedSettings, Setting, SettingsError, with_include};
 use manada_postgres::transport::Peer;
 use manada_postgres::{ConnectError, Conninfo, Session};
+use manada_wal::archive::{self, LabelError};
 
 pub use plan::{AdoptSettingsError, Change, OverriddenBy, Unfit};
 
 use crate::access;
 use crate::create::{CreateError, set_up};
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, prove_writable};
 use crate::identity::{IdentityError, of_first_node};
 use crate::managed;
 use crate::member::Member;
@@ -111,6 +112,9 @@ pub enum AdoptError {
     /// The home can't be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// The archive is not there, or another cluster's.
+    #[error(transparent)]
+    Archive(#[from] LabelError),
     /// Keys and certificates.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -319,6 +323,10 @@ impl AdoptPlan {
             user: &self.user,
         };
         let manada = program_for_server(&self.manada, home, &self.user)?;
+        if let Some(directory) = &file.archive_directory {
+            archive::create(directory, file.system_identifier)?;
+            prove_writable(directory, &self.user)?;
+        }
         let mut members = self.members.clone();
         members[0].key_fingerprint =
             of_first_node(&files, &file.herd, &file.name, &file.addresses)?;

@@ -292,7 +292,7 @@ fn failure(error: AdoptError) -> Failure {
             Unfit::Version(_) | Unfit::NoSuperuser { .. } => refused(),
         },
         AdoptError::HomeTaken { .. } => refused().next("give another --name or --home"),
-        AdoptError::User(_) | AdoptError::Home(_) => refused(),
+        AdoptError::User(_) | AdoptError::Home(_) | AdoptError::Archive(_) => refused(),
         AdoptError::Restart(_) => Failure::failed("the server did not restart")
             .because(&error)
             .next("all else is done; see its log, and run this again"),
