@@ -10,6 +10,7 @@
 )]
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -26,6 +27,10 @@ pub(crate) struct Arguments {
     /// How often the status is asked for.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rounds: u16,
+
+    /// The program to measure [default: built from here, as it is shipped].
+    #[arg(long, value_name = "PROGRAM")]
+    manada: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
@@ -43,7 +48,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 impl Arguments {
     fn measure(&self) -> Result<String, String> {
-        let manada = build()?;
+        let manada = match &self.manada {
+            Some(manada) => manada.clone(),
+            None => build()?,
+        };
         let programs = Programs::any().map_err(|error| error.to_string())?;
         let primary = TestServer::start(&programs);
         let standbys = ["s1", "s2", "s3"]
