@@ -92,7 +92,14 @@ fn regex_escape(text: &str) -> String {
         .collect()
 }
 
+/// A machine that is busy with other tests answers late.
+const TIMEOUT: [&str; 2] = ["--timeout", "30"];
+
 fn doctor(arguments: &[&str]) -> Output {
+    manada_doctor(&[arguments, &TIMEOUT].concat())
+}
+
+fn manada_doctor(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_manada"))
         .arg("doctor")
         .args(arguments)
@@ -176,10 +183,10 @@ fn rules_are_chosen_and_the_exit_code_follows() -> Outcome {
 }
 
 fn a_rule_is_explained_and_all_are_listed() -> Outcome {
-    let page = doctor(&["explain", "fsync-off"]);
+    let page = manada_doctor(&["explain", "fsync-off"]);
     assert_eq!(page.status.code(), Some(0));
     insta::assert_snapshot!(text(&page));
-    let list = text(&doctor(&["list"]));
+    let list = text(&manada_doctor(&["list"]));
     assert_eq!(list.matches("MND").count(), 64);
     for line in list.lines() {
         assert!(line.chars().count() <= 80, "{line}");

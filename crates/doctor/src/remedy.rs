@@ -82,6 +82,21 @@ pub(crate) fn reload(server: &Server) -> Step {
     Step::sql(server, "SELECT pg_reload_conf();")
 }
 
+/// Makes a physical slot that keeps WAL from now on.
+pub(crate) fn create_slot(server: &Server, name: &str) -> Step {
+    let name = literal(name);
+    Step::sql(
+        server,
+        format!("SELECT pg_create_physical_replication_slot({name}, true);"),
+    )
+}
+
+/// Drops a slot that nobody needs any more.
+pub(crate) fn drop_slot(server: &Server, name: &str) -> Step {
+    let name = literal(name);
+    Step::sql(server, format!("SELECT pg_drop_replication_slot({name});"))
+}
+
 /// Stops the server and starts it again.
 pub(crate) fn restart(server: &Server) -> Step {
     let debian = server

@@ -28,10 +28,6 @@ fn check(server: &Server, _: &Herd) -> Verdict {
     let idle = slots.iter().filter(|slot| !slot.active && !slot.synced);
     let found = idle.filter_map(|slot| {
         let age = slot.xmin_age?;
-        let drop = format!(
-            "SELECT pg_drop_replication_slot({});",
-            remedy::literal(&slot.name)
-        );
         Some(
             RULE.on(
                 server,
@@ -40,7 +36,7 @@ fn check(server: &Server, _: &Herd) -> Verdict {
             .saw("active", slot.active)
             .saw("age of xmin, in transactions", age)
             .advice("start the owner of the slot; or, if there is none any more:")
-            .sql(server, drop),
+            .fix([remedy::drop_slot(server, &slot.name)]),
         )
     });
     Ok(found.collect())

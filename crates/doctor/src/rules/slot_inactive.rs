@@ -33,10 +33,6 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
         } else {
             Severity::Warning
         };
-        let drop = format!(
-            "SELECT pg_drop_replication_slot({});",
-            remedy::literal(&slot.name)
-        );
         Some(
             RULE.on(
                 server,
@@ -46,7 +42,7 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
             .saw("retained", Value::Bytes(retained))
             .saw("inactive for", slot.inactive_for)
             .advice("start the standby it belongs to; or, if there is none any more:")
-            .sql(server, drop),
+            .fix([remedy::drop_slot(server, &slot.name)]),
         )
     });
     Ok(found.collect())

@@ -38,10 +38,6 @@ fn check(server: &Server, _: &Herd) -> Verdict {
                 format!("the WAL of slot {} on {} is gone", slot.name, server.name),
             ),
         };
-        let drop = format!(
-            "SELECT pg_drop_replication_slot({});",
-            remedy::literal(&slot.name)
-        );
         let finding = RULE
             .on(server, headline)
             .at(severity)
@@ -49,10 +45,14 @@ fn check(server: &Server, _: &Herd) -> Verdict {
             .saw("active", slot.active)
             .saw("invalidation_reason", slot.invalidation_reason.clone());
         Some(match slot.wal_status? {
-            WalStatus::Lost => finding.sql(server, drop).advice(format!(
-                "clone the standby that used {} again (`manada join`)",
-                slot.name
-            )),
+            WalStatus::Lost => {
+                finding
+                    .fix([remedy::drop_slot(server, &slot.name)])
+                    .advice(format!(
+                        "clone the standby that used {} again (`manada join`)",
+                        slot.name
+                    ))
+            }
             WalStatus::Unreserved | WalStatus::Reserved | WalStatus::Extended => finding
                 .advice("start the standby now; and for the next time give slots more room:")
                 .fix(remedy::set(server, "max_slot_wal_keep_size", "10GB")),

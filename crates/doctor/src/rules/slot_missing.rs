@@ -33,10 +33,6 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
             return Ok(Vec::new());
         }
     }
-    let create = format!(
-        "SELECT pg_create_physical_replication_slot({}, true);",
-        remedy::literal(wanted)
-    );
     let slots = primary.slots.get()?.iter().map(|slot| slot.name.clone());
     let finding = RULE
         .on(
@@ -45,6 +41,6 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
         )
         .saw("primary_slot_name", wanted)
         .saw("slots there", slots.collect::<Vec<_>>())
-        .sql(primary, create);
+        .fix([remedy::create_slot(primary, wanted)]);
     Ok(vec![finding])
 }

@@ -2,7 +2,7 @@
 
 use crate::commits;
 use crate::facts::{Herd, Server, Source, WalSender};
-use crate::finding::{Step, Value};
+use crate::finding::Value;
 use crate::remedy;
 use crate::rule::{Check, Rule, RuleId, Severity, Verdict};
 
@@ -42,10 +42,6 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
         .map(|sender| {
             let name = &sender.application_name;
             let slot = slot_name(name);
-            let create = format!(
-                "SELECT pg_create_physical_replication_slot({}, true);",
-                remedy::literal(&slot)
-            );
             let finding = RULE
                 .on(
                     server,
@@ -54,7 +50,7 @@ fn check(server: &Server, herd: &Herd) -> Verdict {
                 .saw("application_name", name.as_str())
                 .saw("slot_name", sender.slot.clone())
                 .saw("wal_keep_size", Value::Bytes(0))
-                .fix((!taken(&slot)).then(|| Step::sql(server, create)));
+                .fix((!taken(&slot)).then(|| remedy::create_slot(server, &slot)));
             match standby(sender, herd) {
                 Some(standby) => finding.fix(remedy::set(standby, "primary_slot_name", &slot)),
                 None => finding.advice(format!(
