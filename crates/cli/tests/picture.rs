@@ -188,6 +188,7 @@ fn every_key_of_the_json_is_described() -> Outcome {
         &["status", "-d", &uri][..],
         &["status", "-d", &nobody],
         &["verify", "-d", &uri, "--digest"],
+        &["doctor", "-d", &uri],
         &["sync", "first", "1", "-d", &uri],
         &["diagram", "-d", &uri],
         &["uri", "-d", &uri],

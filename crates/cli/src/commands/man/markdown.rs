@@ -51,7 +51,7 @@ fn index(manada: &Command) -> String {
 fn page(command: &Command) -> String {
     let mut text = String::new();
     write_command(&mut text, command, 1);
-    text.push_str("\nOptions of every command and the exit codes: [Commands](README.md).\n");
+    text.push_str("\nOptions of every command and the exit codes: [Commands](README.md). What `--format json` prints: [JSON](../json.md).\n");
     text
 }
 
