@@ -169,3 +169,10 @@ pub(crate) fn code(output: &Output) -> Option<i32> {
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).expect("UTF-8")
 }
+
+/// A node of a status by its name.
+pub(crate) fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let nodes = status["nodes"].as_array().expect("nodes");
+    let found = nodes.iter().find(|node| node["name"] == name);
+    found.unwrap_or_else(|| panic!("no node {name}: {status:#}"))
+}
