@@ -139,6 +139,7 @@ impl Bench {
             .map(|(name, uri)| {
                 let parsed = Conninfo::parse(&uri, &Environment::default());
                 let mut conninfo = parsed.expect("a URI of the test bed");
+                conninfo.connect_timeout = PATIENCE;
                 if let Some((user, password)) = user {
                     conninfo.user = user.to_owned();
                     conninfo.password = Some(manada_postgres::Secret::new(password));
