@@ -89,26 +89,15 @@ impl<'a> Grower<'a> {
         Node {
             name: node.name.clone(),
             role,
-            address: self.address(node),
+            address: self
+                .status
+                .address_of(node)
+                .filter(|address| *address != node.name),
             version: said.map(|said| said.version.to_string()),
             timeline: said.and_then(model::ServerStatus::timeline),
             condition: self.condition(node),
             standbys: Vec::new(),
         }
-    }
-
-    /// Where the others reach it, as the herd's list has it; else where it was asked.
-    fn address(&self, node: &model::Node) -> Option<String> {
-        let said = self.status.nodes.iter().filter_map(model::Node::status);
-        let mut members = said.flat_map(|said| &said.members);
-        members
-            .find(|member| member.name == node.name)
-            .map(|member| match member.host.contains(':') {
-                true => format!("[{}]:{}", member.host, member.port),
-                false => format!("{}:{}", member.host, member.port),
-            })
-            .or_else(|| node.endpoint.clone())
-            .filter(|address| *address != node.name)
     }
 
     fn slot_of(&self, node: &model::Node) -> Option<&model::Slot> {

@@ -210,6 +210,19 @@ impl HerdStatus {
         self.nodes.iter().find(|node| node.name == name)
     }
 
+    /// Where the others reach a node, as the herd's list has it; else where it was asked.
+    pub fn address_of(&self, node: &Node) -> Option<String> {
+        let said = self.nodes.iter().filter_map(Node::status);
+        let mut members = said.flat_map(|said| &said.members);
+        members
+            .find(|member| member.name == node.name)
+            .map(|member| match member.host.contains(':') {
+                true => format!("[{}]:{}", member.host, member.port),
+                false => format!("{}:{}", member.host, member.port),
+            })
+            .or_else(|| node.endpoint.clone())
+    }
+
     /// All that are not primaries.
     pub fn standbys(&self) -> impl Iterator<Item = &Node> {
         self.nodes

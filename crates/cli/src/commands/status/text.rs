@@ -185,7 +185,7 @@ fn servers(status: &HerdStatus, now: Timestamp) -> String {
     ]);
     for node in &status.nodes {
         let name = Cell::styled(accent::STRONG, &node.name);
-        let address = node.endpoint.as_ref().map_or_else(Cell::none, Cell::plain);
+        let address = status.address_of(node).map_or_else(Cell::none, Cell::plain);
         match &node.state {
             NodeState::Unreachable { reason, .. } => {
                 table.row([name, Cell::styled(accent::BAD, reason)]);
