@@ -202,6 +202,13 @@ fn compared(name: &str, holds: bool, comparison: &Comparison) -> String {
             shown(&found.reason)
         ));
     }
+    if !comparison.unread.is_empty() {
+        text += &paragraph(
+            "",
+            "Comparing reads every table on every server. Give --uri with a role that may, or on \
+             the primary: GRANT pg_read_all_data TO that role (manada_monitor between nodes).",
+        );
+    }
     let skipped = [
         (SkipReason::Unlogged, "unlogged, so empty on standbys"),
         (SkipReason::Foreign, "foreign: its rows are elsewhere"),
