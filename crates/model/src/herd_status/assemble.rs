@@ -143,37 +143,30 @@ fn seen_only_by_upstream(
 ) -> Vec<Node> {
     let mut taken: Vec<String> = names.to_vec();
     let mut nodes = Vec::new();
-    for (server, answer) in answers.iter().enumerate() {
-        let walsenders = answer.outcome.iter().flat_map(|status| &status.walsenders);
-        for (index, walsender) in walsenders.enumerate() {
-            let reference = WalsenderRef {
-                server,
-                walsender: index,
-            };
-            if served_by.contains(&Some(reference)) || is_base_backup(walsender) {
-                continue;
-            }
-            let name = if taken.contains(&walsender.application_name) {
-                format!("{} (pid {})", walsender.application_name, walsender.pid)
-            } else {
-                walsender.application_name.clone()
-            };
-            taken.push(name.clone());
-            let progress = walsender.progress.shown();
-            nodes.push(Node {
-                name,
-                endpoint: progress
-                    .and_then(|progress| progress.client_addr)
-                    .map(|address| address.to_string()),
-                state: NodeState::SeenByUpstream,
-                upstream: Some(Upstream {
-                    node: Some(names[server].clone()),
-                    address: None,
-                    walsender: Some(walsender.clone()),
-                }),
-                lag: None,
-            });
+    for (reference, walsender) in links::walsenders(answers) {
+        if served_by.contains(&Some(reference)) || is_base_backup(walsender) {
+            continue;
         }
+        let name = if taken.contains(&walsender.application_name) {
+            format!("{} (pid {})", walsender.application_name, walsender.pid)
+        } else {
+            walsender.application_name.clone()
+        };
+        taken.push(name.clone());
+        let progress = walsender.progress.shown();
+        nodes.push(Node {
+            name,
+            endpoint: progress
+                .and_then(|progress| progress.client_addr)
+                .map(|address| address.to_string()),
+            state: NodeState::SeenByUpstream,
+            upstream: Some(Upstream {
+                node: Some(names[reference.server].clone()),
+                address: None,
+                walsender: Some(walsender.clone()),
+            }),
+            lag: None,
+        });
     }
     nodes
 }

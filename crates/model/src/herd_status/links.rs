@@ -13,6 +13,17 @@ pub(super) struct WalsenderRef {
     pub(super) walsender: usize,
 }
 
+/// Every walsender of those that answered.
+pub(super) fn walsenders(answers: &[Answer]) -> impl Iterator<Item = (WalsenderRef, &Walsender)> {
+    answers.iter().enumerate().flat_map(|(server, answer)| {
+        let walsenders = answer.outcome.iter().flat_map(|status| &status.walsenders);
+        walsenders.enumerate().map(move |(walsender, found)| {
+            let reference = WalsenderRef { server, walsender };
+            (reference, found)
+        })
+    })
+}
+
 /// The walsenders of a server that have caught up.
 pub(super) fn streaming(server: &ServerStatus) -> impl Iterator<Item = &Walsender> {
     server.walsenders.iter().filter(|walsender| {
@@ -60,20 +71,14 @@ pub(super) fn match_walsenders(answers: &[Answer]) -> Vec<Option<WalsenderRef>> 
 /// Of a server that did not answer only its address is known. It is taken for the receiver at that
 /// address where there is one such server and one such receiver.
 fn match_by_address(answers: &[Answer], matched: &mut [Option<WalsenderRef>]) {
-    let mut receivers = Vec::new();
-    for (server, answer) in answers.iter().enumerate() {
-        let walsenders = answer.outcome.iter().flat_map(|status| &status.walsenders);
-        for (index, walsender) in walsenders.enumerate() {
-            let reference = WalsenderRef {
-                server,
-                walsender: index,
-            };
-            let client = walsender.progress.shown().and_then(|p| p.client_addr);
-            if let (Some(client), false) = (client, matched.contains(&Some(reference))) {
-                receivers.push((client, reference));
-            }
-        }
-    }
+    let unserved =
+        walsenders(answers).filter(|(reference, _)| !matched.contains(&Some(*reference)));
+    let receivers: Vec<(IpAddr, WalsenderRef)> = unserved
+        .filter_map(|(reference, walsender)| {
+            let progress = walsender.progress.shown()?;
+            Some((progress.client_addr?, reference))
+        })
+        .collect();
     let silent = |index: usize, client: &IpAddr| {
         let answer: &Answer = &answers[index];
         answer.outcome.is_err() && answer.addresses.contains(client)
