@@ -5,7 +5,7 @@ mod typed;
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use manada_testbed::{Outcome, PATIENCE, Programs, TestServer, poll_until, trials, wait_until};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use steady::{shape, steady};
-use typed::{Herd, code, json, manada, node, run, said, stdout};
+use typed::{Herd, code, json, manada, node, said, stdout};
 
 trials![
     status_tells_who_follows_whom_and_what_would_be_lost,
@@ -30,6 +30,20 @@ trials![
     verify_names_what_differs,
     verify_names_a_standby_that_stands_still,
 ];
+
+/// How long one server may take to answer, in seconds, where nobody is meant to be silent: this
+/// machine may be busy.
+const PATIENT_SECONDS: &str = "20";
+/// The same where somebody is.
+const SILENT_SECONDS: &str = "3";
+
+/// Runs `manada` with all the time it may need.
+fn run(arguments: &[&str]) -> Output {
+    if arguments.contains(&"--timeout") {
+        return typed::run(arguments);
+    }
+    typed::run(&[arguments, &["--timeout", PATIENT_SECONDS]].concat())
+}
 
 /// A URI that lists several servers, the way libpq does.
 fn uri_of(servers: &[&TestServer]) -> String {
@@ -87,13 +101,18 @@ fn status_tells_who_follows_whom_and_what_would_be_lost(programs: Programs) -> O
     assert_eq!(s1_node["upstream"]["node"], "p1");
     let sync = &s1_node["upstream"]["walsender"]["progress"]["sync_state"];
     assert_eq!(sync, "sync");
-    assert_eq!(s1_node["lag"]["replay"]["bytes"], 0);
+    assert!(s1_node["lag"]["replay"]["bytes"].is_u64());
     assert_eq!(status["policy"]["policy"], "FIRST 1 (s1, s2)");
     assert_eq!(status["loss"]["kind"], "nothing_acknowledged");
     assert_eq!(status["problems"], serde_json::json!([]));
     insta::assert_json_snapshot!("status_json", shape(&status));
 
-    let text = stdout(&run(&["status", "-d", &uri]));
+    let mut text = String::new();
+    // The server itself writes WAL now and then.
+    wait_until("nothing is on its way", || {
+        text = stdout(&run(&["status", "-d", &uri]));
+        steady(&text).matches("0 B 0 B 0 B").count() == 2
+    });
     assert!(
         text.lines().all(|line| line.chars().count() <= 80),
         "{text}"
@@ -111,7 +130,7 @@ fn status_tells_who_follows_whom_and_what_would_be_lost(programs: Programs) -> O
         "--format",
         "json",
         "--timeout",
-        "0.3",
+        SILENT_SECONDS,
         "-d",
         &uri,
     ]));
@@ -169,12 +188,12 @@ fn status_does_not_hang_on_the_dead_and_the_paused() -> Outcome {
         "--format",
         "json",
         "--timeout",
-        "0.5",
+        SILENT_SECONDS,
         "-d",
         &uri,
     ]));
     assert!(
-        begun.elapsed() < Duration::from_secs(5),
+        begun.elapsed() < Duration::from_secs(20),
         "{:?}",
         begun.elapsed()
     );
@@ -349,7 +368,7 @@ fn sync_does_not_believe_a_reload_the_checkpointer_has_not_seen(programs: Progra
         "1",
         "s1",
         "--within",
-        "1",
+        "3",
         "-d",
         &primary.uri(),
     ]);
@@ -376,7 +395,7 @@ fn sync_reports_a_standby_that_does_not_answer_and_leaves_no_waiting_commit() ->
     let uri = primary.uri();
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
     s1.pause();
-    let found = run(&["sync", "first", "1", "s1", "--within", "1", "-d", &uri]);
+    let found = run(&["sync", "first", "1", "s1", "--within", "3", "-d", &uri]);
     assert_eq!(code(&found), Some(1), "{}", said(&found));
     assert!(
         stdout(&found).contains("they don't answer"),
@@ -554,7 +573,7 @@ fn verify_names_a_standby_that_stands_still() -> Outcome {
     s2.query("SELECT pg_wal_replay_pause()");
     s2.wait_for("SELECT pg_get_wal_replay_pause_state()", "paused");
     let output = run(&[
-        "verify", "--rounds", "2", "--within", "0.5", "--format", "json", "-d", &uri,
+        "verify", "--rounds", "2", "--within", "5", "--format", "json", "-d", &uri,
     ]);
     assert_eq!(code(&output), Some(1), "{}", said(&output));
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -578,9 +597,9 @@ fn verify_names_a_standby_that_stands_still() -> Outcome {
     let output = run(&[
         "verify",
         "--within",
-        "0.5",
+        "5",
         "--timeout",
-        "0.3",
+        SILENT_SECONDS,
         "--format",
         "json",
         "-d",

@@ -48,7 +48,8 @@ pub(crate) fn steady(text: &str) -> String {
             steadied += word;
         }
     }
-    steadied
+    // How long the last of it took is told only for a while.
+    steadied.replace("0 B TIME", "0 B")
 }
 
 /// The kinds of a JSON document's values: what a program that reads it relies on.

@@ -22,6 +22,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// waits, short enough not to be a nuisance.
 const WAIT_SEEN_WITHIN: Duration = Duration::from_millis(300);
 
+/// How long a commit is watched at least before it counts as neither waiting nor returned, however
+/// little time is left: on a busy machine it may not have begun to wait.
+const WATCHED_AT_LEAST: Duration = Duration::from_secs(2);
+
 /// A policy that is in force, and what showed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enforcement {
@@ -280,7 +284,8 @@ impl Trial<'_> {
                 looked = ask(self.session, &look) => looked.map_err(query("watch the probe"))?,
             };
             seen_waiting |= looked.first().is_some_and(|row| row == &["SyncRep"]);
-            if Instant::now() >= until {
+            let watched_enough = seen_waiting || begun.elapsed() >= WATCHED_AT_LEAST;
+            if Instant::now() >= until && watched_enough {
                 break;
             }
         }

@@ -57,8 +57,17 @@ fn same_server(one: &Answer, other: &Answer) -> bool {
             (one.system_identifier, one.port, one.started_at)
                 == (other.system_identifier, other.port, other.started_at)
         }
-        (Ok(_) | Err(_), _) => one.endpoint == other.endpoint,
+        (Ok(status), Err(_)) => is_member(other, status) || one.endpoint == other.endpoint,
+        (Err(_), _) => one.endpoint == other.endpoint,
     }
+}
+
+/// Whether a member that did not answer at its address has answered otherwise, such as through its
+/// socket: a node's `cluster_name` is its name.
+fn is_member(silent: &Answer, status: &ServerStatus) -> bool {
+    let port = silent.endpoint.rsplit_once(':').map(|(_, port)| port);
+    silent.member.as_deref() == Some(status.cluster_name.as_str())
+        && port == Some(status.port.to_string().as_str())
 }
 
 fn walsender_at(answers: &[Answer], reference: WalsenderRef) -> Option<&Walsender> {
