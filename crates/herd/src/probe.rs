@@ -11,6 +11,7 @@ use manada_postgres::Session;
 use manada_postgres::session::{Canceller, ConnectError};
 use serde::Deserialize;
 use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
 
 use crate::survey::Way;
 
@@ -196,6 +197,20 @@ impl Drop for Probe {
         });
         // Its failure has been told; there is nobody left to hear of it.
         ending.join().ok();
+    }
+}
+
+/// What a commit whose wait was cancelled comes to. The postmaster signals the backend and its process
+/// group, so a second signal may meet the statement behind the commit: that it ends is no failure.
+pub(crate) fn after_cancel<T>(outcome: Result<T, ProbeError>) -> Result<(), ProbeError> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(ProbeError::Query { source, .. })
+            if source.code() == Some(&SqlState::QUERY_CANCELED) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -12,7 +12,7 @@ use manada_postgres::session::{ConnectError, server_message};
 use manada_postgres::settings::{ManagedSettings, Setting, SettingsError};
 
 use super::plan::{PARAMETER, Place, PolicyPlan};
-use crate::probe::{Positions, Probe, ProbeError, ask};
+use crate::probe::{Positions, Probe, ProbeError, after_cancel, ask};
 use crate::survey::Way;
 
 /// The pause between two looks at whether the server has read its files again.
@@ -292,7 +292,7 @@ impl Trial<'_> {
         let waited = begun.elapsed();
         canceller.cancel().await.map_err(ProbeError::from)?;
         // Cancelled, it has returned, or does at once.
-        commit.await?;
+        after_cancel(commit.await)?;
         Ok(if seen_waiting {
             Commit::Waited { waited }
         } else {

@@ -6,7 +6,7 @@ use manada_model::{Lsn, Node, SyncPolicy, SyncRule};
 use manada_postgres::Session;
 
 use super::{Asked, VerifyError, VerifyOptions};
-use crate::probe::{Positions, Probe, ProbeError, Written, ask};
+use crate::probe::{Positions, Probe, ProbeError, Written, after_cancel, ask};
 use crate::survey::Way;
 
 /// Looks at a standby that follow each other at once; the next ones leave it some air.
@@ -227,7 +227,7 @@ async fn commit(
         Ok(committed) => committed.map(Some),
         Err(_) => {
             canceller.cancel().await?;
-            committing.await?;
+            after_cancel(committing.await)?;
             Ok(None)
         }
     }
