@@ -52,7 +52,7 @@ fn snapshot(language: &str) -> Outcome {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_snapshot_path("../snapshots");
     settings.add_filter(&regex(&place.directory().display().to_string()), "[place]");
-    settings.add_filter(r" *(<1 ms|\d+ ms|\d+\.\d\d s)", " [time]");
+    settings.add_filter(r" *(<1 ms|\d+(\.\d+)? m?s\b)", " [time]");
     settings.add_filter(r"\b5[4-9]\d\d\b", "[port]");
     settings.add_filter(r"\d+\.\d+ MiB", "[size]");
     settings.add_filter(r"\b\d\d\.\d+\b", "[version]");
