@@ -33,7 +33,7 @@ pub struct SyncRule {
 }
 
 /// How a [`SyncRule`] chooses among its names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SyncMethod {
     /// `FIRST`: the streaming ones that stand first in the list.

@@ -1,0 +1,118 @@
+//! What the core wants done.
+
+use std::time::Duration;
+
+use manada_model::{Lsn, NodeName};
+use serde::{Deserialize, Serialize};
+
+use crate::message::Message;
+use crate::position::Rule;
+use crate::record::{Record, Revision};
+use crate::server::{Enforced, Gate, Promise};
+use crate::timer::Moment;
+
+/// An action's number, by which its outcome is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActionId(pub u64);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "order")]
+pub enum Order {
+    /// Put the record in place of the one with that revision, or do nothing.
+    Swap {
+        /// What is there.
+        expected: Revision,
+        /// What shall be there.
+        record: Box<Record>,
+    },
+    /// Give a sign of life, if the record still has that revision.
+    RenewLease {
+        /// What is there.
+        expected: Revision,
+        /// For how long the leader may be silent from now on.
+        holds_for: Duration,
+        /// The end of the WAL here.
+        flush_lsn: Lsn,
+    },
+    /// Make a promise durable (`fsync`).
+    Promise(Promise),
+    /// Tell a peer. Its outcome is not waited for.
+    Send {
+        /// Whom.
+        to: NodeName,
+        /// What.
+        message: Message,
+    },
+    /// Start the server in recovery, following that node or nobody.
+    StartStandby {
+        /// Whom.
+        follow: Option<NodeName>,
+    },
+    /// Start the server as the primary it was: the gate closed, and no commit acknowledged.
+    StartPrimary,
+    /// Stop the server.
+    Stop(Stop),
+    /// Follow nobody: no `primary_conninfo`, no `restore_command`, the walreceiver gone.
+    StopReceiving,
+    /// Follow that node.
+    Follow {
+        /// Whom.
+        leader: NodeName,
+    },
+    /// Make this standby a primary: the gate closed, and no commit acknowledged.
+    Promote,
+    /// Write a rule into the WAL, without waiting for standbys.
+    WriteRule(Rule),
+    /// Have commits wait for this, and end once it is in force.
+    Enforce(Enforced),
+    /// Let clients in, or no more. Opening also starts archiving.
+    SetGate(Gate),
+    /// Bring this node's data back into the history of that leader.
+    Rejoin {
+        /// Whom it shall follow.
+        leader: NodeName,
+        /// Where the histories part, as far as it can be told.
+        diverged_at: Option<Lsn>,
+        /// By what means.
+        rung: Rung,
+    },
+    /// Fetch from a witness the WAL that only it has, up to there.
+    FetchWal {
+        /// The witness.
+        from: NodeName,
+        /// Up to where.
+        upto: Lsn,
+    },
+    /// Ask the leader's server whether it is well.
+    ProbeLeader {
+        /// Whose.
+        leader: NodeName,
+    },
+    /// Have the server killed at that moment unless another is set before; `None` disarms.
+    Deadman {
+        /// When.
+        deadline: Option<Moment>,
+    },
+}
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stop {
+    /// Clients are sent away, a checkpoint is written, and standbys receive all of it.
+    Fast,
+    /// At once: nothing more is written, sent or archived.
+    Immediate,
+}
+
+/// The means by which a node comes back, the cheaper first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rung {
+    /// `pg_rewind`, after the WAL that it erases was saved.
+    Rewind,
+    /// A new clone beside, which takes the place of the old data.
+    Clone,
+}

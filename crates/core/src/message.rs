@@ -1,0 +1,43 @@
+//! What nodes' cores say to each other. Any message may be lost, doubled or late.
+
+use manada_model::NodeName;
+use serde::{Deserialize, Serialize};
+
+use crate::position::{Epoch, Position};
+use crate::record::{Record, Versioned};
+
+/// From one core to another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "say")]
+pub enum Message {
+    /// From a leader whose server is gone, or that was told to hand over: it will not come back in
+    /// this epoch by itself.
+    Resigned {
+        /// The reign that ends.
+        epoch: Epoch,
+        /// Who should campaign at once; the others give it time.
+        successor: Option<NodeName>,
+    },
+    /// From a coordinator: promise this epoch, stop following, and say where your WAL ends.
+    Recruit {
+        /// The epoch that it has raised the record to.
+        epoch: Epoch,
+    },
+    /// The answer.
+    Recruited {
+        /// The epoch that was promised.
+        epoch: Epoch,
+        /// The last word about its WAL.
+        position: Position,
+    },
+    /// The other answer: something higher is promised already.
+    Refused {
+        /// What.
+        promised: Epoch,
+    },
+    /// The record has changed. As good as read from the store.
+    Recorded {
+        /// To this.
+        record: Box<Versioned<Record>>,
+    },
+}

@@ -1,0 +1,65 @@
+//! Epochs, rules, and where a node's WAL is.
+
+use std::fmt;
+
+use manada_model::{Lsn, NodeName};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::Policy;
+
+/// The number of a reign. It only grows, and at most one node leads in each.
+///
+/// A timeline id is not an epoch: two nodes that were promoted apart can carry the same one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The one after it.
+    pub fn next(self) -> Epoch {
+        Epoch(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which rule: the epoch, and how many the leader has written in it before.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct RuleId {
+    /// The reign.
+    pub epoch: Epoch,
+    /// 0 for the one with which the reign begins, then one more for each change of the policy.
+    pub sub: u32,
+}
+
+/// A row of `manada.rule`: written into the WAL by a leader, so that a node that has it has all
+/// the WAL before it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rule {
+    /// Which.
+    pub id: RuleId,
+    /// Who leads.
+    pub leader: NodeName,
+    /// What its commits wait for from here on.
+    pub policy: Policy,
+}
+
+/// Where a node's WAL is: the highest rule in it, then the end of what is durable. Positions of
+/// nodes that were recruited are compared in that order.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Position {
+    /// The highest rule in its WAL.
+    pub rule: RuleId,
+    /// The end of what is flushed.
+    pub flush_lsn: Lsn,
+}
