@@ -1,0 +1,1 @@
+//! The daemon of a host: it looks, asks the core, and does what the core decides.
