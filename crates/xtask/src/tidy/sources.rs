@@ -6,12 +6,6 @@ use super::files::Files;
 /// A longer file usually holds two things.
 const LINES_MAX: usize = 600;
 
-/// Longer files that hold one thing all the same, each with its reason.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "crates/cli/tests/stock.rs",
-    "three commands are held against the same three servers",
-)];
-
 /// The crates that may print.
 const PRINTING: &[&str] = &["crates/cli/", "crates/xtask/", "crates/testbed/"];
 
@@ -62,16 +56,8 @@ fn calls(code: &str, call: &str) -> bool {
 
 fn length(path: &str, text: &str) -> Option<Finding> {
     let lines = text.lines().count();
-    let allowed = LONG_FILES.iter().any(|(file, _)| *file == path);
-    match (lines > LINES_MAX, allowed) {
-        (true, false) => Some(format!(
-            "{lines} lines: over {LINES_MAX}, a file usually holds two things. Part it, or give \
-             the reason in crates/xtask/src/tidy/sources.rs"
-        )),
-        (false, true) => Some("is allowed to be long and is not: take it off the list".to_owned()),
-        (true, true) | (false, false) => None,
-    }
-    .map(|what| Finding::in_file(path, what))
+    let what = format!("{lines} lines: over {LINES_MAX}, a file usually holds two things. Part it");
+    (lines > LINES_MAX).then(|| Finding::in_file(path, what))
 }
 
 fn purpose(path: &str, text: &str) -> Option<Finding> {
