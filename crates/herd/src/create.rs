@@ -312,6 +312,7 @@ fn node_file(programs: &ServerPrograms, new: &NewHerd) -> NodeFile {
         socket_directory: new.home.socket_directory(),
         archive_directory: new.archive_directory.clone(),
         adopted: false,
+        protect: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use manada_model::{HerdName, NodeName, SystemIdentifier};
@@ -43,6 +44,23 @@ pub struct NodeFile {
     pub archive_directory: Option<PathBuf>,
     /// Whether Manada made the server, or took over one that was there.
     pub adopted: bool,
+    /// How its agent protects it, once `manada run` has been told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protect: Option<Protect>,
+}
+
+/// What `manada run` was told at first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Protect {
+    /// Where the herd's record is kept, as `--store` takes it.
+    pub store: String,
+    /// Where the other nodes' agents reach this one's.
+    pub listen: SocketAddr,
+    /// Where load balancers and monitoring ask how it is.
+    pub health: SocketAddr,
+    /// Who is preferred among nodes with equal WAL: the higher. 0 never leads.
+    pub priority: u8,
 }
 
 /// `manada.toml` can't be used.
@@ -134,6 +152,12 @@ mod tests {
             socket_directory: "/run/x".into(),
             archive_directory: None,
             adopted: true,
+            protect: Some(Protect {
+                store: "sqlite:/var/lib/manada/main.store".to_owned(),
+                listen: "10.0.0.1:15432".parse().expect("valid"),
+                health: "[::1]:8008".parse().expect("valid"),
+                priority: 1,
+            }),
         }
     }
 

@@ -492,6 +492,7 @@ fn node_file(
         socket_directory: server.socket_directory.clone().unwrap_or("/tmp".into()),
         archive_directory: adoption.archive_directory.clone(),
         adopted: true,
+        protect: None,
     })
 }
 

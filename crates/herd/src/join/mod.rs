@@ -339,6 +339,7 @@ fn node_file(
             .clone()
             .filter(|directory| directory.is_dir()),
         adopted: cluster.is_some(),
+        protect: None,
     }
 }
 
