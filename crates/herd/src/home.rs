@@ -190,16 +190,19 @@ impl Home {
         PathBuf::from(format!("/tmp/manada-{short}"))
     }
 
-    /// Makes the directories, all of them `user`'s alone, where they are missing, and proves that
-    /// the user reaches them.
+    /// Makes the directories, all of them `user`'s, where they are missing, and proves that the
+    /// user reaches them. Others may pass through to the authority's certificate, which clients
+    /// need, and see nothing else.
     pub fn create(&self, user: &OsUser) -> Result<(), HomeError> {
-        let below = ["tls", "log"].map(|name| self.path.join(name));
-        let all = [self.path.clone()]
-            .into_iter()
-            .chain(below)
-            .chain([self.socket_directory()]);
-        for directory in all {
-            match user.create_private_directory(&directory) {
+        let passable = [self.path.clone(), self.path.join("tls")].map(|path| (path, true));
+        let private = [self.path.join("log"), self.socket_directory()].map(|path| (path, false));
+        for (directory, others_pass) in passable.into_iter().chain(private) {
+            let created = if others_pass {
+                user.create_passable_directory(&directory)
+            } else {
+                user.create_private_directory(&directory)
+            };
+            match created {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     prove_owner(&directory, user)?;

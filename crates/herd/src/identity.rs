@@ -37,7 +37,7 @@ pub(crate) fn of_first_node(
             let authority = Authority::create(herd)?;
             // The certificate last: it says that the key is there.
             files.write(&files.home.ca_key(), authority.key_pem().reveal())?;
-            files.write(&files.home.ca_certificate(), authority.certificate_pem())?;
+            files.write_ca_certificate(authority.certificate_pem())?;
             authority
         }
     };

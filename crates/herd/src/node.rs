@@ -17,6 +17,8 @@ use crate::schema::{DATABASE, MONITOR_ROLE, NodePasswords};
 
 /// The permissions of what only the server's user may read.
 pub(crate) const PRIVATE: u32 = 0o600;
+/// The permissions of what clients on this host may read.
+const PUBLIC: u32 = 0o644;
 
 /// The settings of a superuser's session of ours: what it does never waits for standbys, and is
 /// not written to the server's log.
@@ -163,7 +165,7 @@ pub enum OpenNodeError {
     Connect(#[from] ConnectError),
 }
 
-/// The home's files, all of them the server user's alone.
+/// The home's files, the server user's alone but for the authority's certificate.
 pub(crate) struct HomeFiles<'a> {
     pub(crate) home: &'a Home,
     pub(crate) user: &'a OsUser,
@@ -180,6 +182,16 @@ impl HomeFiles<'_> {
 
     pub(crate) fn write(&self, path: &Path, text: &str) -> Result<(), ReplaceFileError> {
         replace_file(path, text, self.owner())
+    }
+
+    /// The authority's certificate: this host's clients know its servers by it, so they may read
+    /// it.
+    pub(crate) fn write_ca_certificate(&self, pem: &str) -> Result<(), ReplaceFileError> {
+        let owner = FileOwner {
+            mode: PUBLIC,
+            ..self.owner()
+        };
+        replace_file(&self.home.ca_certificate(), pem, owner)
     }
 
     /// The file's text; `None` where it is missing.

@@ -112,7 +112,11 @@ fn a_new_herd_is_served_over_tls_as_its_files_say(programs: Programs) -> Outcome
         ("tls/server.key", 0o600),
         ("manada.toml", 0o600),
         ("data/manada.conf", 0o600),
-        ("", 0o700),
+        // Clients on this host read the certificate and nothing else.
+        ("", 0o711),
+        ("tls", 0o711),
+        ("tls/ca.crt", 0o644),
+        ("log", 0o700),
         ("data", 0o700),
     ] {
         let metadata = fs::metadata(new.home.path().join(name)).expect(name);

@@ -203,6 +203,15 @@ impl OsUser {
     /// Makes a directory that belongs to this user and only they can enter (0700). Parents that
     /// are missing are made too, enterable by everybody so that this user reaches it.
     pub fn create_private_directory(&self, path: &Path) -> io::Result<()> {
+        self.create_directory(path, 0o700)
+    }
+
+    /// The same, where others may pass through to what they know the name of (0711).
+    pub fn create_passable_directory(&self, path: &Path) -> io::Result<()> {
+        self.create_directory(path, 0o711)
+    }
+
+    fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
         let missing: Vec<&Path> = path
             .ancestors()
             .skip(1)
@@ -214,6 +223,7 @@ impl OsUser {
             fs::set_permissions(ancestor, Permissions::from_mode(0o755))?;
         }
         fs::DirBuilder::new().mode(0o700).create(path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         self.own(path)
     }
 }

@@ -291,7 +291,7 @@ fn write_admission(
     if fingerprint(&admission.authority)? != invitation.token().authority_fingerprint {
         return Err(JoinError::OtherAuthority);
     }
-    files.write(&files.home.ca_certificate(), &admission.authority)?;
+    files.write_ca_certificate(&admission.authority)?;
     files.write(&files.home.server_certificate(), &admission.certificate)?;
     let passwords = NodePasswords {
         replication: Secret::new(admission.replication_password.as_str()),
