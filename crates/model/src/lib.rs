@@ -1,5 +1,6 @@
 //! The vocabulary of a herd: names, positions, policies and what servers said. No IO.
 
+pub mod address;
 mod herd_status;
 mod lsn;
 mod millis;

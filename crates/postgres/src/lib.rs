@@ -1,6 +1,6 @@
 //! PostgreSQL as Manada meets it: drives one local server, reads any server.
 
-pub mod address;
+pub use manada_model::address;
 pub mod authority;
 mod child;
 pub mod conninfo;

@@ -1,0 +1,18 @@
+//! Where a node can be reached.
+
+use manada_model::NodeName;
+use manada_model::address::HostAddress;
+use serde::{Deserialize, Serialize};
+
+/// A node's entry in the address book. Each node writes its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Contact {
+    /// Who.
+    pub name: NodeName,
+    /// Its addresses, the preferred one first.
+    pub addresses: Vec<HostAddress>,
+    /// Where its PostgreSQL listens. A witness has none.
+    pub postgres_port: Option<u16>,
+    /// Where its agent listens.
+    pub agent_port: u16,
+}
