@@ -1,6 +1,7 @@
 //! The nodes of a herd, as its table has them.
 
 use manada_model::NodeName;
+use manada_postgres::Session;
 use manada_postgres::address::HostAddress;
 use manada_postgres::quote::{Unquotable, literal};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,16 @@ impl Member {
     }
 }
 
+/// The members, as the table has them on the server that is asked.
+///
+/// # Errors
+/// The server does not answer, or has no such table.
+pub async fn members(session: &Session) -> Result<Vec<Member>, tokio_postgres::Error> {
+    let row = session.query_one(MEMBERS_QUERY, &[]).await?;
+    let text: String = row.get(0);
+    Ok(serde_json::from_str(&text).expect("the table holds members"))
+}
+
 /// All rows as one JSON array.
-pub(crate) const MEMBERS_QUERY: &str = "SELECT coalesce(jsonb_agg(to_jsonb(member) - 'added_at' \
+const MEMBERS_QUERY: &str = "SELECT coalesce(jsonb_agg(to_jsonb(member) - 'added_at' \
      ORDER BY added_at), '[]')::text FROM manada.member AS member";

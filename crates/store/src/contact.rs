@@ -1,7 +1,8 @@
 //! Where a node can be reached.
 
-use manada_model::NodeName;
+use manada_core::record::MemberRole;
 use manada_model::address::HostAddress;
+use manada_model::{NodeName, SystemIdentifier};
 use serde::{Deserialize, Serialize};
 
 /// A node's entry in the address book. Each node writes its own.
@@ -15,4 +16,8 @@ pub struct Contact {
     pub postgres_port: Option<u16>,
     /// Where its agent listens.
     pub agent_port: u16,
+    /// As what it wants to belong to the herd.
+    pub role: MemberRole,
+    /// The number of the cluster it is a part of: another one's node has no place in the herd.
+    pub system_identifier: SystemIdentifier,
 }

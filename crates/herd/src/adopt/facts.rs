@@ -115,10 +115,3 @@ impl Facts {
             .map_or("", |setting| setting.value.as_str())
     }
 }
-
-/// The members of a herd that was made before.
-pub(super) async fn members(session: &Session) -> Result<Vec<Member>, tokio_postgres::Error> {
-    let row = session.query_one(crate::member::MEMBERS_QUERY, &[]).await?;
-    let text: String = row.get(0);
-    Ok(serde_json::from_str(&text).expect("the table holds members"))
-}

@@ -531,7 +531,7 @@ async fn members(
         key_fingerprint: String::new(),
     }];
     if facts.schema.is_some() {
-        let known = facts::members(session).await.map_err(sql)?;
+        let known = crate::member::members(session).await.map_err(sql)?;
         let former_name = before.map(|before| &before.name);
         members.extend(
             known
