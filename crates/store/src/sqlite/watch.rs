@@ -14,7 +14,7 @@ use crate::watch::{Unwatched, Watch, Watcher};
 
 /// How often the counter is asked for. Each takes some microseconds, and finds nothing new most
 /// of the time.
-const POLL: Duration = Duration::from_millis(25);
+const POLL: Duration = Duration::from_millis(50);
 
 /// Watches on a thread of its own: a file system that hangs holds up nothing else.
 pub(super) fn start(path: PathBuf, herd: HerdName) -> Watch {
