@@ -7,7 +7,7 @@ use manada_core::lease::Lease;
 use manada_core::policy::{Policy, Published};
 use manada_core::position::Epoch;
 use manada_core::record::{Desired, MemberRole, Mode, Record, WhenShort};
-use manada_model::{HerdName, Lsn, NodeName, SyncMethod};
+use manada_model::{HerdName, Lsn, NodeName, SyncMethod, SystemIdentifier};
 use manada_store::Contact;
 
 /// Runs a test's script.
@@ -73,5 +73,7 @@ pub(crate) fn contact(name: &str, agent_port: u16) -> Contact {
         addresses: vec!["10.0.0.1".parse().expect("an address")],
         postgres_port: Some(5432),
         agent_port,
+        role: MemberRole::Server { priority: 1 },
+        system_identifier: SystemIdentifier(7),
     }
 }
