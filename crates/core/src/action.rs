@@ -7,14 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Message;
 use crate::position::Rule;
+use crate::reason::Reason;
 use crate::record::{Record, Revision};
 use crate::server::{Enforced, Gate, Promise};
 use crate::timer::Moment;
 
-/// An action's number, by which its outcome is told.
+/// An action's number, by which its outcome is told: one of those that are under way. A number is
+/// used again when the action that had it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActionId(pub u64);
+
+/// An order, the number under which its outcome is told, and why it is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Action {
+    /// No other action that is under way has it.
+    pub id: ActionId,
+    /// What is to be done.
+    pub order: Order,
+    /// Why.
+    pub reason: Reason,
+}
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +65,8 @@ pub enum Order {
     },
     /// Start the server as the primary it was: the gate closed, and no commit acknowledged.
     StartPrimary,
+    /// Write a checkpoint, so that the clean stop that follows has little to write.
+    Checkpoint,
     /// Stop the server.
     Stop(Stop),
     /// Follow nobody: no `primary_conninfo`, no `restore_command`, the walreceiver gone.
@@ -78,9 +93,9 @@ pub enum Order {
         /// By what means.
         rung: Rung,
     },
-    /// Fetch from a witness the WAL that only it has, up to there.
+    /// Fetch the WAL that only a node has which may not lead, up to there.
     FetchWal {
-        /// The witness.
+        /// The witness, or the server of priority 0.
         from: NodeName,
         /// Up to where.
         upto: Lsn,
@@ -101,7 +116,8 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stop {
-    /// Clients are sent away, a checkpoint is written, and standbys receive all of it.
+    /// Clients are sent away, a checkpoint is written, and standbys receive all of it. It fails
+    /// if that has not happened within the time for a handover.
     Fast,
     /// At once: nothing more is written, sent or archived.
     Immediate,

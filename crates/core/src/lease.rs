@@ -24,6 +24,7 @@ pub struct Lease {
     #[serde(rename = "holds_for_ms", with = "holds_for")]
     pub holds_for: Duration,
     /// Where the leader's WAL ended: what is known to be at risk when commits wait for nobody.
+    /// [`Lsn::INVALID`] until the rule of its reign is written.
     pub flush_lsn: Lsn,
 }
 

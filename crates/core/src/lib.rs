@@ -3,13 +3,28 @@
 //! The core is driven. It is given facts and the time, and returns actions with their reasons:
 //! no clock, no randomness, no hash order in it. What it promises, and why that is enough, stands
 //! in `docs/design/protection.md`.
+//!
+//! [`node::Node`] is the whole of it; [`rules::RULES`] is what it goes by.
 
 pub mod action;
+pub mod attainable;
+pub mod choice;
+pub mod duty;
+mod explain;
+pub mod guards;
+pub mod history;
 pub mod input;
 pub mod lease;
 pub mod message;
+pub mod node;
+pub mod obstacle;
 pub mod policy;
 pub mod position;
+pub mod reason;
 pub mod record;
+pub mod rules;
 pub mod server;
+pub mod standing;
+mod take;
 pub mod timer;
+mod timers;

@@ -1,6 +1,8 @@
 //! What nodes' cores say to each other. Any message may be lost, doubled or late.
 
-use manada_model::NodeName;
+use std::sync::Arc;
+
+use manada_model::{Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::position::{Epoch, Position};
@@ -38,6 +40,16 @@ pub enum Message {
     /// The record has changed. As good as read from the store.
     Recorded {
         /// To this.
-        record: Box<Versioned<Record>>,
+        record: Arc<Versioned<Record>>,
+    },
+    /// From a coordinator to the best of its recruits that may lead: another recruit, which may
+    /// not, has WAL that you have not. Fetch it, and say again where yours ends.
+    Fetch {
+        /// The epoch that both have promised.
+        epoch: Epoch,
+        /// Who has it.
+        from: NodeName,
+        /// Up to where.
+        upto: Lsn,
     },
 }

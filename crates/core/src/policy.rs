@@ -59,14 +59,19 @@ impl Published {
     ///
     /// The leader is in every such set, and acknowledges nothing once it is recruited itself.
     pub fn is_covered_by(&self, recruits: &BTreeSet<NodeName>) -> bool {
-        if recruits.contains(&self.leader) {
+        self.is_met_by(&|name| recruits.contains(name))
+    }
+
+    /// The same, where the recruits are not a set of their own.
+    pub(crate) fn is_met_by(&self, is_recruited: &impl Fn(&NodeName) -> bool) -> bool {
+        if is_recruited(&self.leader) {
             return true;
         }
         let met = self
             .policy
             .standbys
             .iter()
-            .filter(|name| recruits.contains(name))
+            .filter(|name| is_recruited(name))
             .count();
         self.policy
             .recruits_needed()

@@ -17,6 +17,9 @@ use crate::policy::Policy;
 pub struct Epoch(pub u64);
 
 impl Epoch {
+    /// The reign of the server around which the herd was made. WAL without any rule is of it.
+    pub const FIRST: Epoch = Epoch(1);
+
     /// The one after it.
     pub fn next(self) -> Epoch {
         Epoch(self.0 + 1)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use manada_model::{NodeName, SyncMethod};
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Published;
+use crate::policy::{Policy, Published};
 use crate::position::{Epoch, Position};
 
 /// What the store holds, with the revision by which it is swapped.
@@ -45,6 +45,36 @@ pub struct Record {
     pub mode: Mode,
     /// Who belongs to it.
     pub members: BTreeMap<NodeName, MemberRole>,
+}
+
+impl Record {
+    /// The first record of a herd, around a primary that runs. `policy` is what its commits wait
+    /// for at this moment, or less.
+    pub fn found(
+        founder: NodeName,
+        position: Position,
+        policy: Policy,
+        desired: Desired,
+        members: BTreeMap<NodeName, MemberRole>,
+    ) -> Record {
+        Record {
+            epoch: Epoch::FIRST,
+            leader: Some(founder.clone()),
+            coordinator: founder.clone(),
+            policies: vec![Published {
+                leader: founder.clone(),
+                policy,
+            }],
+            reigns: vec![Reign {
+                epoch: Epoch::FIRST,
+                leader: founder,
+                began_at: position,
+            }],
+            desired,
+            mode: Mode::Automatic,
+            members,
+        }
+    }
 }
 
 /// How many reigns a record remembers. A node that has been away for longer is cloned.

@@ -16,6 +16,8 @@ pub enum ServerFacts {
         /// Whether it was the primary when it ran last: there is no `standby.signal`.
         was_primary: bool,
     },
+    /// There is nothing that could be started: no data, or what a broken-off rejoin left.
+    Unusable,
     /// A postmaster runs, and takes no connections yet.
     Starting,
     /// A postmaster runs, and does not answer within the time it has.

@@ -44,11 +44,18 @@ pub enum Timer {
     Away(NodeName),
     /// A standby has streamed long enough to be taken into the policy.
     Settled(NodeName),
-    /// What failed is tried again.
+    /// What the server failed to do is tried again.
     Retry,
+    /// What the store failed to do is tried again.
+    RetryStore,
+    /// A promise that could not be made durable is tried again.
+    RetryPromise,
     /// A leader that was told to hand over stops waiting for its server to stop cleanly.
     HandoverStalled,
 }
+
+/// How long a lease holds whose leader's agent is about to restart.
+pub const AGENT_RESTART: Duration = Duration::from_secs(30);
 
 /// How long each of them is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,0 +1,227 @@
+//! Whom a coordinator lets lead.
+
+use manada_model::{Lsn, NodeName};
+
+use crate::guards::Guard;
+use crate::history;
+use crate::node::Node;
+use crate::obstacle::Obstacle;
+use crate::policy::Published;
+use crate::position::Position;
+use crate::reason::Reason;
+use crate::record::{MemberRole, Record};
+use crate::timer::Timer;
+
+/// What the recruits allow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// That one leads, from there on.
+    Lead {
+        leader: NodeName,
+        position: Position,
+        reason: Reason,
+    },
+    /// It would lead, once it has fetched the WAL of one that may not.
+    Fetch {
+        by: NodeName,
+        from: NodeName,
+        position: Position,
+    },
+}
+
+/// The first published policy that the recruits do not cover.
+fn uncovered<'a>(
+    node: &Node,
+    record: &'a Record,
+    without: Option<&NodeName>,
+) -> Option<&'a Published> {
+    let recruits = &node.election.recruits;
+    let has = |name: &NodeName| Some(name) != without && recruits.contains_key(name);
+    record
+        .policies
+        .iter()
+        .find(|published| !published.is_met_by(&has))
+}
+
+/// Whether the recruits can be enough, so that waiting for others has an end.
+pub(crate) fn may_be_enough(node: &Node, record: &Record) -> bool {
+    choose(node, record).is_ok()
+}
+
+/// The policies' last leader: the one that an election replaces.
+pub(crate) fn former_leader(record: &Record) -> Option<&NodeName> {
+    record.policies.last().map(|published| &published.leader)
+}
+
+/// Whether there is nobody left to wait for. The former leader's answer is not waited for.
+pub(crate) fn all_are_in(node: &Node, record: &Record) -> bool {
+    let former = former_leader(record);
+    let all = record
+        .members
+        .keys()
+        .all(|name| Some(name) == former || node.election.recruits.contains_key(name));
+    all || node.has_fired(&Timer::RecruitsIn)
+}
+
+/// Whom the recruits let lead, or why none.
+pub(crate) fn choose(node: &Node, record: &Record) -> Result<Choice, Obstacle> {
+    let election = &node.election;
+    // Who resigned makes way if it can be spared.
+    let without = election
+        .shunned
+        .as_ref()
+        .filter(|shunned| uncovered(node, record, Some(*shunned)).is_none());
+    let furthest = election
+        .recruits
+        .iter()
+        .filter(|(name, _)| Some(*name) != without)
+        .map(|(_, position)| node.comparable(*position))
+        .max()
+        .ok_or(Obstacle::NobodyMayLead)?;
+    let reason = match uncovered(node, record, without) {
+        Some(published) if node.guards.has(Guard::CoverEveryPolicy) => {
+            accept_loss(node, record, published, furthest.flush_lsn)?
+        }
+        Some(_) | None => Reason::Covered {
+            epoch: record.epoch,
+        },
+    };
+    let eligible = |name: &NodeName| {
+        let leads = matches!(
+            record.members.get(name),
+            Some(MemberRole::Server { priority: 1.. })
+        );
+        (leads || !node.guards.has(Guard::NeverLeads)) && Some(name) != without
+    };
+    let best = election
+        .recruits
+        .iter()
+        .filter(|(name, position)| eligible(name) && node.comparable(**position) == furthest)
+        .max_by_key(|(name, _)| preference(record, election.preferred.as_ref(), name));
+    if let Some((leader, position)) = best {
+        return Ok(Choice::Lead {
+            leader: leader.clone(),
+            position: *position,
+            reason,
+        });
+    }
+    fetch(node, record, furthest, &eligible)
+}
+
+/// Nobody who has the furthest WAL may lead: who fetches it?
+fn fetch(
+    node: &Node,
+    record: &Record,
+    furthest: Position,
+    eligible: &impl Fn(&NodeName) -> bool,
+) -> Result<Choice, Obstacle> {
+    let recruits = &node.election.recruits;
+    let holder = recruits
+        .iter()
+        .find(|(_, position)| **position == furthest)
+        .map(|(name, _)| name);
+    let reigns = history::reigns_upto(&record.reigns, furthest);
+    let by = recruits
+        .iter()
+        .filter(|(name, position)| {
+            eligible(name)
+                && history::relation(**position, None, &reigns) == history::Relation::Part
+        })
+        .max_by_key(|(name, position)| {
+            let preferred = node.election.preferred.as_ref();
+            (**position, preference(record, preferred, name))
+        });
+    match (holder, by) {
+        (Some(from), Some((by, _))) => Ok(Choice::Fetch {
+            by: by.clone(),
+            from: from.clone(),
+            position: furthest,
+        }),
+        _ => Err(Obstacle::NobodyMayLead),
+    }
+}
+
+/// Whether it may go on although a policy is not covered.
+fn accept_loss(
+    node: &Node,
+    record: &Record,
+    published: &Published,
+    furthest: Lsn,
+) -> Result<Reason, Obstacle> {
+    let election = &node.election;
+    let synchronous = record.policies.iter().any(|published| {
+        published.policy.is_synchronous()
+            && !published.is_met_by(&|name| election.recruits.contains_key(name))
+    });
+    if synchronous && election.allowed_loss_bytes.is_none() {
+        return Err(not_covered(node, published));
+    }
+    if !node.has_fired(&Timer::LeaseLapsed) && node.guards.has(Guard::LapseBeforeLoss) {
+        return Err(Obstacle::AwaitingLeaseEnd {
+            leader: published.leader.clone(),
+        });
+    }
+    let bound = election
+        .allowed_loss_bytes
+        .unwrap_or(node.limits.loss_bytes_max);
+    let bytes = node
+        .lease
+        .as_ref()
+        .filter(|lease| lease.leader == published.leader && lease.flush_lsn.is_valid())
+        .map(|lease| lease.flush_lsn.bytes_since(furthest));
+    match bytes {
+        Some(bytes) if bytes <= bound => Ok(Reason::LossAccepted { bytes, bound }),
+        Some(bytes) if !node.guards.has(Guard::BoundLoss) => {
+            Ok(Reason::LossAccepted { bytes, bound })
+        }
+        bytes => Err(Obstacle::LossTooLarge { bytes, bound }),
+    }
+}
+
+fn not_covered(node: &Node, published: &Published) -> Obstacle {
+    let recruits = &node.election.recruits;
+    let missing: Vec<NodeName> = published
+        .policy
+        .standbys
+        .iter()
+        .chain([&published.leader])
+        .filter(|name| !recruits.contains_key(*name))
+        .cloned()
+        .collect();
+    let met = published.policy.standbys.len() + 1 - missing.len();
+    Obstacle::NotCovered {
+        published: published.clone(),
+        recruits: recruits.keys().cloned().collect(),
+        needed: published
+            .policy
+            .recruits_needed()
+            .map(|needed| needed.saturating_sub(met)),
+        missing,
+    }
+}
+
+/// Among equals: who is preferred, then the highest priority, then the first name.
+fn preference<'a>(
+    record: &Record,
+    preferred: Option<&NodeName>,
+    name: &'a NodeName,
+) -> (bool, u8, std::cmp::Reverse<&'a NodeName>) {
+    let priority = match record.members.get(name) {
+        Some(MemberRole::Server { priority }) => *priority,
+        Some(MemberRole::Witness) | None => 0,
+    };
+    (preferred == Some(name), priority, std::cmp::Reverse(name))
+}
+
+impl Node {
+    /// A position as it is compared.
+    fn comparable(&self, position: Position) -> Position {
+        if self.guards.has(Guard::HighestRuleFirst) {
+            return position;
+        }
+        Position {
+            rule: crate::position::RuleId::default(),
+            ..position
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What a node is, and why nothing more happens here.
+
+use manada_model::NodeName;
+
+use crate::action::{Order, Rung};
+use crate::choice::{self, Choice};
+use crate::duty::Duty;
+use crate::input::{LeaderServer, StoreState};
+use crate::node::Node;
+use crate::obstacle::Obstacle;
+use crate::record::{MemberRole, Mode};
+use crate::server::{Gate, ServerFacts};
+use crate::standing::{PromotionStage, Standing};
+use crate::timer::Timer;
+
+impl Node {
+    /// What this node is at this moment.
+    pub fn standing(&self) -> Standing {
+        if self.record.is_none() {
+            return Standing::NoRecord;
+        }
+        match self.duty() {
+            Duty::None => Standing::Outsider,
+            Duty::Recruit { epoch, by } => match self.coordinated_record() {
+                Some(record) => Standing::Electing {
+                    epoch,
+                    recruits: self.election.recruits.len(),
+                    covered: choice::may_be_enough(self, record),
+                },
+                None => Standing::Recruited {
+                    epoch,
+                    coordinator: by.cloned(),
+                    answered: self
+                        .answered
+                        .as_ref()
+                        .is_some_and(|(answered, to)| *answered == epoch && Some(to) == by),
+                },
+            },
+            Duty::Lead { epoch } => self.standing_as_leader(epoch),
+            Duty::Follow { epoch, leader } => self.standing_as_follower(epoch, leader),
+        }
+    }
+
+    fn standing_as_leader(&self, epoch: crate::position::Epoch) -> Standing {
+        if let Some(resignation) = self.own_resignation() {
+            return Standing::Resigned {
+                epoch,
+                successor: resignation.successor.clone(),
+            };
+        }
+        if let Some(successor) = self
+            .handover
+            .as_ref()
+            .and_then(|handover| handover.successor.clone())
+        {
+            return Standing::HandingOver { successor };
+        }
+        let Some((facts, policy)) = self.leads_with() else {
+            if self.has_reigned(epoch) || self.tenure.rule.is_some() {
+                return Standing::Reopening { epoch };
+            }
+            let promised = self.promise.led == Some(epoch);
+            return Standing::Promoting {
+                epoch,
+                stage: if promised {
+                    PromotionStage::Promoting
+                } else {
+                    PromotionStage::Promising
+                },
+            };
+        };
+        let record = self.record.as_deref().map(|record| &record.value);
+        let changing = record.is_some_and(|record| record.policies.len() > 1);
+        if facts.position.rule.epoch < epoch && facts.gate == Gate::Closed {
+            return Standing::Promoting {
+                epoch,
+                stage: PromotionStage::WritingRule,
+            };
+        }
+        match (facts.gate, changing) {
+            (Gate::Closed, true) => Standing::Promoting {
+                epoch,
+                stage: if self.is_caught_up() {
+                    PromotionStage::Opening
+                } else {
+                    PromotionStage::AwaitingQuorum
+                },
+            },
+            (Gate::Closed, false) => Standing::Reopening { epoch },
+            (Gate::Open, changing) => Standing::Leading {
+                epoch,
+                gate: facts.gate,
+                policy: policy.clone(),
+                changing,
+            },
+        }
+    }
+
+    fn standing_as_follower(&self, epoch: crate::position::Epoch, leader: &NodeName) -> Standing {
+        if self.may_acknowledge() {
+            return Standing::SteppingDown { epoch };
+        }
+        let leader = leader.clone();
+        if let Some(Order::Rejoin { rung, .. }) = &self.lanes.server.order {
+            return Standing::Rejoining {
+                leader,
+                rung: *rung,
+                tries: self.rejoin.tries() + 1,
+            };
+        }
+        if self.divergence().is_some() {
+            return match self.next_rung() {
+                Some((_, _, rung)) => Standing::Rejoining {
+                    leader,
+                    rung,
+                    tries: self.rejoin.tries() + 1,
+                },
+                None => Standing::Stuck {
+                    leader,
+                    rung: Rung::Clone,
+                    tries: self.rejoin.tries(),
+                },
+            };
+        }
+        Standing::Following {
+            streams: self
+                .standby()
+                .is_some_and(|facts| facts.streams && facts.follows.as_ref() == Some(&leader)),
+            leader,
+            epoch,
+        }
+    }
+
+    /// Why nothing more happens here: first what comes first.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let Some(record) = self.record.as_deref().map(|record| &record.value) else {
+            return vec![Obstacle::NoRecord];
+        };
+        if !record.members.contains_key(&self.name) {
+            return vec![Obstacle::NotAMember];
+        }
+        let mut obstacles = Vec::new();
+        if record.mode == Mode::Paused {
+            obstacles.push(Obstacle::Paused);
+        }
+        if self.store == StoreState::Unreachable {
+            obstacles.push(Obstacle::StoreUnreachable);
+        }
+        match self.duty() {
+            Duty::None => {}
+            Duty::Recruit { epoch, by } => {
+                if by.is_none() {
+                    obstacles.push(Obstacle::PromisedHigher {
+                        promised: epoch,
+                        recorded: record.epoch,
+                    });
+                }
+                obstacles.extend(self.obstacles_of_election());
+            }
+            Duty::Lead { .. } => self.obstacles_of_leader(&mut obstacles),
+            Duty::Follow { leader, .. } => self.obstacles_of_follower(leader, &mut obstacles),
+        }
+        if self.handover.is_some()
+            && let Err(unfit) = self.successor()
+        {
+            obstacles.push(unfit);
+        }
+        if let Some((_, failures)) = &self.lanes.server.failed {
+            obstacles.push(Obstacle::Retrying {
+                failures: *failures,
+            });
+        }
+        obstacles
+    }
+
+    fn obstacles_of_election(&self) -> Option<Obstacle> {
+        let record = self.coordinated_record()?;
+        match choice::choose(self, record) {
+            Ok(Choice::Fetch { by, from, .. }) => Some(Obstacle::FetchingWal { from, by }),
+            Ok(Choice::Lead { .. }) => None,
+            Err(obstacle) => Some(obstacle),
+        }
+    }
+
+    fn obstacles_of_leader(&self, obstacles: &mut Vec<Obstacle>) {
+        let Some((facts, policy)) = self.leads_with() else {
+            return;
+        };
+        let streams = |name: &NodeName| {
+            facts
+                .followers
+                .iter()
+                .any(|follower| follower.streaming && follower.name == *name)
+        };
+        let away: Vec<NodeName> = policy
+            .standbys
+            .iter()
+            .filter(|name| !streams(name))
+            .cloned()
+            .collect();
+        let streaming = policy.standbys.len() - away.len();
+        if streaming < policy.count as usize {
+            obstacles.push(Obstacle::TooFewStandbys {
+                streaming,
+                needed: policy.count,
+                away,
+            });
+        } else if facts.gate == Gate::Closed && !self.is_caught_up() {
+            obstacles.push(Obstacle::QuorumBehind {
+                behind: policy.standbys.clone(),
+            });
+        }
+        let wanted = self
+            .member_record()
+            .map_or(0, |record| record.desired.count);
+        if policy.count < wanted {
+            obstacles.push(Obstacle::PolicyUnattainable {
+                wanted,
+                available: streaming,
+            });
+        }
+    }
+
+    fn obstacles_of_follower(&self, leader: &NodeName, obstacles: &mut Vec<Obstacle>) {
+        let leader = leader.clone();
+        if self.divergence().is_some() {
+            if self.next_rung().is_none() {
+                obstacles.push(Obstacle::RejoinBudgetSpent {
+                    rung: Rung::Clone,
+                    tries: self.rejoin.tries(),
+                });
+            } else if !self.leader_has_begun() {
+                obstacles.push(Obstacle::LeaderNotReady {
+                    leader: leader.clone(),
+                });
+            }
+        }
+        let never_leads = !matches!(
+            self.members().and_then(|members| members.get(&self.name)),
+            Some(MemberRole::Server { priority: 1.. })
+        );
+        if never_leads {
+            obstacles.push(Obstacle::NeverLeads);
+        }
+        if self.heard_resignation().is_some() {
+            obstacles.push(self.not_my_turn());
+            return;
+        }
+        if !self.has_fired(&Timer::LeaseLapsed) {
+            obstacles.push(Obstacle::LeaseHolds {
+                leader,
+                holds_for: self.lease_holds_for(),
+            });
+            return;
+        }
+        obstacles.push(match self.leader_server {
+            None => Obstacle::AskingLeader { leader },
+            Some(LeaderServer::Answers) => Obstacle::LeaderAnswers { leader },
+            Some(LeaderServer::Silent) => self.not_my_turn(),
+        });
+    }
+
+    fn not_my_turn(&self) -> Obstacle {
+        let leader = self
+            .record
+            .as_deref()
+            .and_then(|record| record.value.leader.as_ref());
+        Obstacle::NotMyTurn {
+            before: self.rank(leader) as usize,
+        }
+    }
+
+    /// What is known of this host's own server.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        self.server.as_ref()
+    }
+}
+
+impl crate::node::Ladder {
+    fn tries(&self) -> u32 {
+        self.rewinds + self.clones
+    }
+}

@@ -1,0 +1,280 @@
+//! A reign: its signs of life, its gate, and what makes it harmless when it ends.
+
+use super::{Decision, Mark, Rule, promotion};
+use crate::action::{Order, Stop};
+use crate::duty::Duty;
+use crate::guards::Guard;
+use crate::input::StoreState;
+use crate::message::Message;
+use crate::node::{Node, Resignation};
+use crate::reason::Reason;
+use crate::server::{Enforced, Gate, ServerFacts};
+use crate::timer::{AGENT_RESTART, Timer};
+use manada_model::Lsn;
+
+/// How often a promotion is tried before another is let.
+const PROMOTIONS_MAX: u32 = 3;
+
+pub(super) const RESIGN: Rule = Rule {
+    name: "leading: resign",
+    why: "nobody has to wait for the lease of a leader whose server is gone",
+    decide: |node| {
+        let Duty::Lead { epoch } = node.duty() else {
+            return None;
+        };
+        if node.own_resignation().is_some() || !node.is_automatic() {
+            return None;
+        }
+        let (successor, reason) = node.reason_to_resign()?;
+        let others = node.members()?.keys().filter(|name| **name != node.name);
+        let resigned = Message::Resigned {
+            epoch,
+            successor: successor.clone(),
+        };
+        Some(
+            Decision::tell(others, &resigned, reason).and(Mark::Resigned(Resignation {
+                epoch,
+                leader: node.name.clone(),
+                successor,
+            })),
+        )
+    },
+};
+
+pub(super) const STOP_HUNG: Rule = Rule {
+    name: "server: stop what hangs",
+    why: "a server that has not answered for so long is of no use, and may come back at any time",
+    decide: |node| {
+        let hangs = node.has_fired(&Timer::ServerHung)
+            && matches!(node.server, Some(ServerFacts::Unresponsive));
+        let stop = Order::Stop(Stop::Immediate);
+        (hangs && node.is_automatic()).then(|| node.order_server(stop, Reason::ServerHung))?
+    },
+};
+
+pub(super) const STOP_ISOLATED: Rule = Rule {
+    name: "leading: stop in isolation",
+    why: "without the store and the quorum it can only show what is old",
+    decide: |node| {
+        let (facts, _) = node.leads_with()?;
+        let isolated = node.has_fired(&Timer::QuorumSilent)
+            && node.store == StoreState::Unreachable
+            && facts.gate == Gate::Open;
+        let stop = Order::Stop(Stop::Immediate);
+        isolated.then(|| node.order_server(stop, Reason::Isolated))?
+    },
+};
+
+pub(super) const STOP_LAPSED: Rule = Rule {
+    name: "leading: stop when the own lease ends",
+    why: "nothing but time keeps an asynchronous leader from acknowledging",
+    decide: |node| {
+        let (facts, policy) = node.leads_with()?;
+        let asynchronous = !policy.is_synchronous() || acknowledges_alone(&facts.enforced);
+        let lapsed = node.has_fired(&Timer::LeaseEnds) && asynchronous;
+        let stop = Order::Stop(Stop::Immediate);
+        let serves = facts.gate == Gate::Open || acknowledges_alone(&facts.enforced);
+        (lapsed && serves).then(|| node.order_server(stop, Reason::LeaseEnded))?
+    },
+};
+
+pub(super) const RENEW: Rule = Rule {
+    name: "leading: renew the lease",
+    why: "a sign of life keeps others from campaigning",
+    decide: |node| {
+        if !node.renews() || node.lanes.renewal.is_some() {
+            return None;
+        }
+        let first = !node.armed.contains_key(&Timer::LeaseEnds)
+            && !node.has_fired(&Timer::Beat)
+            && !node.armed.contains_key(&Timer::Beat);
+        let due = node.has_fired(&Timer::Beat) || first || node.agent_restarts;
+        if !due {
+            return None;
+        }
+        let (holds_for, reason) = if node.agent_restarts {
+            (AGENT_RESTART, Reason::AgentRestarts)
+        } else {
+            (node.limits.timings.lease, Reason::BeatDue)
+        };
+        let renew = Order::RenewLease {
+            expected: node.record.as_deref()?.revision,
+            holds_for,
+            flush_lsn: node.reign_lsn(),
+        };
+        let decision = Decision::order(renew, reason);
+        Some(if node.agent_restarts {
+            decision.and(Mark::AgentRestarts)
+        } else {
+            decision
+        })
+    },
+};
+
+pub(super) const ARM_DEADMAN: Rule = Rule {
+    name: "leading: arm the deadman",
+    why: "an asynchronous leader is stopped in time, also if its agent is gone",
+    decide: |node| {
+        let (_, policy) = node.leads_with()?;
+        let deadline = node.armed.get(&Timer::LeaseEnds).copied()?;
+        let due = !policy.is_synchronous()
+            && node.lanes.deadman.is_none()
+            && node.lanes.deadline != Some(Some(deadline));
+        due.then(|| {
+            Decision::order(
+                Order::Deadman {
+                    deadline: Some(deadline),
+                },
+                Reason::Asynchronous,
+            )
+        })
+    },
+};
+
+pub(super) const DISARM_DEADMAN: Rule = Rule {
+    name: "leading: disarm the deadman",
+    why: "in a synchronous herd an agent that is killed leaves a server that goes on, safely",
+    decide: |node| {
+        let armed = matches!(node.lanes.deadline, Some(Some(_))) && node.lanes.deadman.is_none();
+        let needed = match &node.server {
+            Some(ServerFacts::Primary(facts)) => {
+                acknowledges_alone(&facts.enforced)
+                    || node
+                        .leads_with()
+                        .is_some_and(|(_, policy)| !policy.is_synchronous())
+            }
+            Some(ServerFacts::Starting | ServerFacts::Unresponsive) | None => node.was_primary,
+            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable | ServerFacts::Standby(_)) => {
+                false
+            }
+        };
+        (armed && !needed)
+            .then(|| Decision::order(Order::Deadman { deadline: None }, Reason::Synchronous))
+    },
+};
+
+pub(super) const REOPEN: Rule = Rule {
+    name: "leading: start in place",
+    why: "nobody takes over, so the herd has no other primary",
+    decide: |node| {
+        let Duty::Lead { epoch } = node.duty() else {
+            return None;
+        };
+        let alone = match node.own_resignation() {
+            Some(_) => node.has_fired(&Timer::ElectionStalled),
+            None => node.reason_to_resign().is_none() && node.is_automatic(),
+        };
+        let starts = alone && node.has_reigned(epoch);
+        starts.then(|| node.order_server(Order::StartPrimary, Reason::NobodyTakesOver))?
+    },
+};
+
+pub(super) const OPEN: Rule = Rule {
+    name: "leading: open the gate",
+    why: "the policy is in force and published alone, and the quorum has all that can be seen",
+    decide: |node| {
+        let (facts, policy) = node.leads_with()?;
+        let record = node.member_record()?;
+        let enforced = facts.enforced == Enforced::Policy(policy.clone());
+        let ready = facts.gate == Gate::Closed
+            && node
+                .handover
+                .as_ref()
+                .is_none_or(|handover| handover.successor.is_none())
+            && facts.position.rule.epoch == record.epoch
+            && record.policies.len() == 1
+            && enforced
+            && node.may_relax(policy)
+            && node.is_caught_up();
+        let open = Order::SetGate(Gate::Open);
+        ready.then(|| node.order_server(open, Reason::QuorumCaughtUp))?
+    },
+};
+
+/// Whether commits wait for nobody.
+pub(super) fn acknowledges_alone(enforced: &Enforced) -> bool {
+    match enforced {
+        Enforced::Policy(policy) => !policy.is_synchronous(),
+        Enforced::Nobody => false,
+        Enforced::Foreign => true,
+    }
+}
+
+impl Node {
+    /// Why this leader makes way, and for whom.
+    fn reason_to_resign(&self) -> Option<(Option<manada_model::NodeName>, Reason)> {
+        if self.tenure.failures >= PROMOTIONS_MAX {
+            return Some((None, Reason::ServerGone));
+        }
+        let gone = matches!(
+            self.server,
+            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable)
+        );
+        if !gone || self.lanes.server.order.is_some() {
+            return None;
+        }
+        if let Some(successor) = self
+            .handover
+            .as_ref()
+            .and_then(|handover| handover.successor.clone())
+        {
+            let reason = Reason::HandingOver {
+                successor: successor.clone(),
+            };
+            return Some((Some(successor), reason));
+        }
+        let heir = self.tenure.heir.clone()?;
+        Some((Some(heir), Reason::ServerGone))
+    }
+
+    /// Where the WAL of its reign ends; no position until the reign has begun.
+    fn reign_lsn(&self) -> Lsn {
+        match (self.primary(), self.member_record()) {
+            (Some(facts), Some(record)) if facts.position.rule.epoch == record.epoch => {
+                facts.position.flush_lsn
+            }
+            _ => Lsn::INVALID,
+        }
+    }
+
+    /// Whether enough of its standbys have what clients may see, and the rule.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        if !self.guards.has(Guard::CatchUpBeforeOpening) {
+            return true;
+        }
+        let Some((facts, policy)) = self.leads_with() else {
+            return false;
+        };
+        let rule_lsn = self.rule_of(policy).unwrap_or(Lsn::INVALID);
+        self.quorum_has(facts.recovery_end_lsn.max(rule_lsn))
+    }
+
+    /// Whether so many of the policy's standbys as it needs have flushed up to there.
+    pub(crate) fn quorum_has(&self, lsn: Lsn) -> bool {
+        let Some((facts, policy)) = self.leads_with() else {
+            return false;
+        };
+        let names: std::collections::BTreeSet<_> = policy.standbys.iter().collect();
+        let have = facts
+            .followers
+            .iter()
+            .filter(|follower| follower.streaming && follower.flush_lsn >= lsn)
+            .filter(|follower| names.contains(&follower.name))
+            .count();
+        have >= policy.count as usize
+    }
+
+    /// Whether that policy may be in force: one that waits for nobody only under a lease, with
+    /// the deadman armed.
+    pub(crate) fn may_relax(&self, policy: &crate::policy::Policy) -> bool {
+        policy.is_synchronous()
+            || (self.armed.contains_key(&Timer::LeaseEnds)
+                && matches!(self.lanes.deadline, Some(Some(_))))
+    }
+
+    /// Whether the reign is the founder's, which has clients from the beginning.
+    pub(crate) fn is_founder(&self) -> bool {
+        self.member_record()
+            .is_some_and(|record| promotion::founds(self, record))
+    }
+}

@@ -1,0 +1,106 @@
+//! The ladder by which a node's data comes back into the leader's history.
+
+use manada_model::{Lsn, NodeName};
+
+use super::{Decision, Rule};
+use crate::action::{Order, Rung};
+use crate::duty::Duty;
+use crate::history::Relation;
+use crate::node::Node;
+use crate::position::RuleId;
+use crate::reason::Reason;
+use crate::server::{Promise, ServerFacts};
+
+/// How often a rewind is tried before it is a clone.
+const REWINDS_MAX: u32 = 2;
+
+/// How often a clone is tried before it is given up.
+const CLONES_MAX: u32 = 3;
+
+pub(super) const REJOIN: Rule = Rule {
+    name: "rejoining: rejoin",
+    why: "WAL that is not in the leader's history has to go before a node can follow",
+    decide: |node| {
+        let (leader, diverged_at, rung) = node.next_rung()?;
+        if !node.is_automatic() || !node.leader_has_begun() {
+            return None;
+        }
+        let reason = match &node.server {
+            Some(ServerFacts::Unusable) => Reason::DataUnusable,
+            Some(
+                ServerFacts::Stopped { .. }
+                | ServerFacts::Starting
+                | ServerFacts::Unresponsive
+                | ServerFacts::Standby(_)
+                | ServerFacts::Primary(_),
+            )
+            | None => Reason::Diverged {
+                leader: leader.clone(),
+            },
+        };
+        node.order_server(
+            Order::Rejoin {
+                leader,
+                diverged_at,
+                rung,
+            },
+            reason,
+        )
+    },
+};
+
+pub(super) const CLEANSE: Rule = Rule {
+    name: "rejoining: forget the lost reign",
+    why: "the data is the leader's now: nothing of a reign outside of its history is left",
+    decide: |node| {
+        let Duty::Follow { epoch, .. } = node.duty() else {
+            return None;
+        };
+        (node.rejoin.cleansed && node.promise.epoch == epoch && node.promise_is_free()).then(|| {
+            Decision::order(
+                Order::Promise(Promise {
+                    epoch,
+                    led: None,
+                    rule: RuleId::default(),
+                }),
+                Reason::Rejoined,
+            )
+        })
+    },
+};
+
+impl Node {
+    /// What is to be tried, if this node's data is not of the leader's history.
+    pub(crate) fn next_rung(&self) -> Option<(NodeName, Option<Lsn>, Rung)> {
+        let (leader, diverged_at, must_clone) = self.divergence()?;
+        let rewinds = !must_clone && self.rejoin.rewinds < REWINDS_MAX;
+        let rung = if rewinds { Rung::Rewind } else { Rung::Clone };
+        let left = rewinds || self.rejoin.clones < CLONES_MAX;
+        left.then_some((leader, diverged_at, rung))
+    }
+
+    /// Whose history this node's data is not of, where they part, and whether only a clone helps.
+    pub(crate) fn divergence(&self) -> Option<(NodeName, Option<Lsn>, bool)> {
+        let Duty::Follow { epoch, leader } = self.duty() else {
+            return None;
+        };
+        if self.promise.epoch < epoch || self.rejoin.cleansed {
+            return None;
+        }
+        if matches!(self.server, Some(ServerFacts::Unusable)) {
+            return Some((leader.clone(), None, true));
+        }
+        match self.relation()? {
+            Relation::Part => None,
+            Relation::Diverged { at, must_clone } => Some((leader.clone(), at, must_clone)),
+        }
+    }
+
+    /// Whether the leader's lease says that the rule of its reign is written.
+    pub(crate) fn leader_has_begun(&self) -> bool {
+        let epoch = self.record().map(|record| record.value.epoch);
+        self.lease
+            .as_ref()
+            .is_some_and(|lease| Some(lease.epoch) == epoch && lease.flush_lsn.is_valid())
+    }
+}

@@ -1,0 +1,449 @@
+//! Inputs become knowledge. Nothing is decided here.
+
+use std::sync::Arc;
+
+use manada_model::NodeName;
+
+use crate::action::{Order, Rung};
+use crate::input::{Command, Input, Outcome, StoreState};
+use crate::lease::Lease;
+use crate::message::Message;
+use crate::node::{
+    Election, FailoverWish, Fetch, Following, Handover, Kind, Ladder, Lane, Node, Resignation,
+    Summons, Tenure, WISHES_MAX,
+};
+use crate::position::Epoch;
+use crate::record::{MemberRole, Record, Versioned};
+use crate::server::{Enforced, Promise, ServerFacts};
+use crate::timer::Timer;
+
+impl Node {
+    pub(crate) fn take(&mut self, input: Input) {
+        match input {
+            Input::Server(facts) => self.take_server(facts),
+            Input::Record(record) => self.adopt(Arc::new(record)),
+            Input::Lease(lease) => self.take_lease(lease),
+            Input::Store(state) => self.take_store(state),
+            Input::LeaderServer(answer) => {
+                self.lanes.probing = false;
+                self.leader_server = Some(answer);
+                self.restart(&Timer::AskAgain);
+            }
+            Input::Message { from, message } => self.take_message(from, message),
+            Input::Done { action, outcome } => match Kind::of_id(action) {
+                Kind::Server => self.take_server_outcome(outcome),
+                Kind::Swap => self.take_swap_outcome(outcome),
+                Kind::Promise => self.take_promise_outcome(outcome),
+                Kind::Renewal => self.take_renewal_outcome(outcome),
+                Kind::Deadman => self.take_deadman_outcome(outcome),
+                Kind::Told => {}
+            },
+            Input::Timer(timer) => self.fire(timer),
+            Input::Command(command) => self.take_command(command),
+        }
+    }
+
+    fn take_server(&mut self, facts: ServerFacts) {
+        match &facts {
+            ServerFacts::Primary(primary) => {
+                self.was_primary = true;
+                let held = match (&self.tenure.proven, &primary.enforced) {
+                    (Some(proven), Enforced::Policy(policy)) => proven == policy,
+                    (_, Enforced::Policy(_) | Enforced::Nobody | Enforced::Foreign) => false,
+                };
+                if !held {
+                    self.tenure.proven = None;
+                }
+                let members = self.members();
+                let heir = primary
+                    .followers
+                    .iter()
+                    .filter(|follower| follower.streaming)
+                    .filter(|follower| {
+                        matches!(
+                            members.and_then(|members| members.get(&follower.name)),
+                            Some(MemberRole::Server { priority: 1.. })
+                        )
+                    })
+                    .max_by_key(|follower| follower.flush_lsn)
+                    .map(|follower| follower.name.clone());
+                self.tenure.heir = heir;
+                if self
+                    .resignation
+                    .as_ref()
+                    .is_some_and(|resignation| resignation.leader == self.name)
+                {
+                    self.resignation = None;
+                }
+            }
+            ServerFacts::Standby(_) => {
+                self.was_primary = false;
+                self.tenure.proven = None;
+            }
+            ServerFacts::Stopped { was_primary, .. } => {
+                self.was_primary = *was_primary;
+                self.tenure.proven = None;
+            }
+            ServerFacts::Unusable => self.was_primary = false,
+            ServerFacts::Starting | ServerFacts::Unresponsive => {}
+        }
+        self.server = Some(facts);
+    }
+
+    fn take_lease(&mut self, lease: Lease) {
+        let news = match &self.lease {
+            None => true,
+            Some(known) => lease.epoch >= known.epoch && lease != *known,
+        };
+        if news {
+            self.lease = Some(lease);
+            self.leader_server = None;
+            self.restart(&Timer::LeaseLapsed);
+        }
+    }
+
+    fn take_store(&mut self, state: StoreState) {
+        if state == StoreState::Reachable && self.store == StoreState::Unreachable {
+            self.restart(&Timer::LeaseLapsed);
+            self.lanes.store.failed = None;
+        }
+        self.store = state;
+    }
+
+    fn take_message(&mut self, from: NodeName, message: Message) {
+        match message {
+            Message::Resigned { epoch, successor } => {
+                self.resignation = Some(Resignation {
+                    epoch,
+                    leader: from,
+                    successor,
+                });
+                self.restart(&Timer::Campaign);
+            }
+            Message::Recruit { epoch } => self.take_recruit(from, epoch),
+            Message::Recruited { epoch, position } => {
+                if self.election.epoch == epoch {
+                    let known = self.election.recruits.entry(from).or_insert(position);
+                    *known = position.max(*known);
+                }
+            }
+            Message::Refused { promised } => {
+                self.election.refused = self.election.refused.max(promised);
+            }
+            Message::Fetch {
+                epoch,
+                from: holder,
+                upto,
+            } => {
+                let coordinates = self.member_record().is_some_and(|record| {
+                    record.epoch == epoch && record.coordinator == from && record.leader.is_none()
+                });
+                if coordinates {
+                    self.fetch = Some(Fetch {
+                        epoch,
+                        from: holder,
+                        upto,
+                    });
+                }
+            }
+            Message::Recorded { record } => self.adopt(record),
+        }
+    }
+
+    fn take_recruit(&mut self, from: NodeName, epoch: Epoch) {
+        if epoch < self.promise.epoch {
+            self.refuse = Some(from);
+            return;
+        }
+        let over = self.record.as_deref().is_some_and(|record| {
+            let record = &record.value;
+            record.epoch > epoch
+                || (record.epoch == epoch
+                    && (record.leader.is_some() || record.coordinator != from))
+        });
+        let outdone = self
+            .summons
+            .as_ref()
+            .is_some_and(|summons| summons.epoch > epoch);
+        if over || outdone {
+            return;
+        }
+        self.answered = None;
+        self.restart(&Timer::ElectionStalled);
+        self.summons = Some(Summons { epoch, by: from });
+    }
+
+    fn take_command(&mut self, command: Command) {
+        let epoch = self.record.as_deref().map(|record| record.value.epoch);
+        match (command, epoch) {
+            (Command::Switchover { to }, Some(epoch)) => {
+                self.handover = Some(Handover {
+                    to,
+                    epoch,
+                    successor: None,
+                    checkpointed: false,
+                });
+            }
+            (
+                Command::Failover {
+                    to,
+                    allow_loss_bytes,
+                },
+                Some(epoch),
+            ) => {
+                // An election that is under way takes the new bound.
+                if self.coordinated_record().is_some() {
+                    self.election.preferred = to;
+                    self.election.allowed_loss_bytes = allow_loss_bytes;
+                } else {
+                    self.failover = Some(FailoverWish {
+                        to,
+                        allowed_loss_bytes: allow_loss_bytes,
+                        epoch,
+                    });
+                }
+            }
+            (Command::AgentRestarts, Some(_)) => self.agent_restarts = true,
+            (
+                wish @ (Command::Pause
+                | Command::Resume
+                | Command::SetPolicy(_)
+                | Command::Admit { .. }
+                | Command::Forget { .. }),
+                Some(_),
+            ) => {
+                if wish == Command::Resume {
+                    self.rejoin = Ladder::default();
+                }
+                if self.wishes.len() < WISHES_MAX {
+                    self.wishes.push_back(wish);
+                }
+            }
+            (_, None) => {}
+        }
+    }
+
+    fn take_server_outcome(&mut self, outcome: Outcome) {
+        let Some(order) = self.lanes.server.order.take() else {
+            return;
+        };
+        let succeeded = match outcome {
+            Outcome::Done | Outcome::RuleWritten { .. } => true,
+            Outcome::Failed | Outcome::Unknown | Outcome::Swapped(_) | Outcome::Conflict(_) => {
+                false
+            }
+        };
+        match (&order, &outcome) {
+            (Order::WriteRule(rule), Outcome::RuleWritten { lsn }) => {
+                self.tenure.rule = Some((rule.clone(), *lsn));
+            }
+            (Order::Enforce(Enforced::Policy(policy)), Outcome::Done) => {
+                self.tenure.proven = Some(policy.clone());
+            }
+            (Order::Enforce(_), _) => self.tenure.proven = None,
+            (Order::Promote, Outcome::Done) => self.tenure.failures = 0,
+            (Order::Promote, _) => self.tenure.failures += 1,
+            (Order::Follow { leader }, Outcome::Done) => self.follows(Some(leader.clone())),
+            (Order::StartStandby { follow }, Outcome::Done) => self.follows(follow.clone()),
+            (Order::StopReceiving, _) => self.follows(None),
+            (Order::FetchWal { .. }, Outcome::Done) => {
+                self.fetch = None;
+                self.answered = None;
+            }
+            (Order::Rejoin { leader, rung, .. }, _) => {
+                self.rejoin.trying = None;
+                match rung {
+                    Rung::Rewind => self.rejoin.rewinds += 1,
+                    Rung::Clone => self.rejoin.clones += 1,
+                }
+                if succeeded {
+                    self.rejoin.cleansed = true;
+                    self.follows(Some(leader.clone()));
+                }
+            }
+            _ => {}
+        }
+        self.lanes.server.end(order, succeeded);
+        self.restart(&Timer::Retry);
+    }
+
+    fn follows(&mut self, leader: Option<NodeName>) {
+        self.following = Following {
+            leader: leader.map(|leader| (self.promise.epoch, leader)),
+        };
+    }
+
+    fn take_swap_outcome(&mut self, outcome: Outcome) {
+        let Some(order) = self.lanes.store.order.take() else {
+            return;
+        };
+        let known = match outcome {
+            Outcome::Swapped(record) => {
+                self.adopt(Arc::new(record));
+                self.tell_record = true;
+                true
+            }
+            Outcome::Conflict(record) => {
+                self.adopt(Arc::new(record));
+                true
+            }
+            Outcome::Done | Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
+                false
+            }
+        };
+        self.lanes.store.end(order, known);
+        self.restart(&Timer::RetryStore);
+    }
+
+    fn take_promise_outcome(&mut self, outcome: Outcome) {
+        let Some(order) = self.lanes.promise.order.take() else {
+            return;
+        };
+        let durable = outcome == Outcome::Done;
+        if let (Order::Promise(promise), true) = (&order, durable) {
+            self.kept(*promise);
+        }
+        self.lanes.promise.end(order, durable);
+        self.restart(&Timer::RetryPromise);
+    }
+
+    fn kept(&mut self, promise: Promise) {
+        if promise.led.is_none() {
+            self.rejoin.cleansed = false;
+        }
+        self.promise = promise;
+    }
+
+    fn take_renewal_outcome(&mut self, outcome: Outcome) {
+        let Some((ordered, holds_for)) = self.lanes.renewal.take() else {
+            return;
+        };
+        match outcome {
+            Outcome::Done | Outcome::Swapped(_) => {
+                let margin = self.limits.timings.beat;
+                let ends = ordered + holds_for.saturating_sub(margin);
+                self.fired.remove(&Timer::LeaseEnds);
+                self.armed.insert(Timer::LeaseEnds, ends);
+            }
+            Outcome::Conflict(record) => self.adopt(Arc::new(record)),
+            Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {}
+        }
+    }
+
+    fn take_deadman_outcome(&mut self, outcome: Outcome) {
+        if let Some(deadline) = self.lanes.deadman.take() {
+            self.lanes.deadline = (outcome == Outcome::Done).then_some(deadline);
+        }
+    }
+
+    /// Takes a record that is newer than the one that is known.
+    fn adopt(&mut self, record: Arc<Versioned<Record>>) {
+        let known = self.record.as_deref();
+        if known.is_some_and(|known| known.revision >= record.revision) {
+            return;
+        }
+        let turn = known.is_none_or(|known| {
+            known.value.epoch != record.value.epoch || known.value.leader != record.value.leader
+        });
+        self.record = Some(record);
+        if turn {
+            self.turn();
+        }
+    }
+
+    /// Another epoch, or another leader in it.
+    fn turn(&mut self) {
+        let Some(record) = self.record.clone() else {
+            return;
+        };
+        let record = &record.value;
+        let epoch = record.epoch;
+        self.leader_server = None;
+        if record.leader.is_some() {
+            self.restart(&Timer::LeaseLapsed);
+            self.election = Election::default();
+        }
+        self.restart(&Timer::ElectionStalled);
+        self.restart(&Timer::Campaign);
+        let over = |called: Epoch| called < epoch || (called == epoch && record.leader.is_some());
+        if self
+            .summons
+            .as_ref()
+            .is_some_and(|summons| over(summons.epoch))
+        {
+            self.summons = None;
+        }
+        if self.fetch.as_ref().is_some_and(|fetch| over(fetch.epoch)) {
+            self.fetch = None;
+        }
+        if record.leader.is_none() && record.coordinator == self.name && self.election.epoch < epoch
+        {
+            self.election = self.election_of(epoch);
+        }
+        if self
+            .failover
+            .as_ref()
+            .is_some_and(|wish| wish.epoch < epoch)
+        {
+            self.failover = None;
+        }
+        if self
+            .resignation
+            .as_ref()
+            .is_some_and(|resignation| resignation.epoch < epoch)
+        {
+            self.resignation = None;
+        }
+        if self
+            .handover
+            .as_ref()
+            .is_some_and(|handover| handover.epoch < epoch)
+        {
+            self.handover = None;
+        }
+        if self.tenure.epoch != epoch {
+            self.tenure = Tenure {
+                epoch,
+                ..Tenure::default()
+            };
+        }
+        self.rejoin.rewinds = 0;
+        self.rejoin.clones = 0;
+        self.away.clear();
+        self.settled.clear();
+    }
+
+    /// What is known at the outset of an election in which this node recruits.
+    fn election_of(&self, epoch: Epoch) -> Election {
+        let wish = self.failover.as_ref().filter(|wish| wish.epoch < epoch);
+        let resignation = self
+            .resignation
+            .as_ref()
+            .filter(|resignation| resignation.epoch < epoch);
+        Election {
+            epoch,
+            preferred: wish
+                .and_then(|wish| wish.to.clone())
+                .or_else(|| resignation.and_then(|resignation| resignation.successor.clone()))
+                .or_else(|| self.election.preferred.clone()),
+            shunned: resignation
+                .map(|resignation| resignation.leader.clone())
+                .or_else(|| self.election.shunned.clone()),
+            allowed_loss_bytes: wish
+                .and_then(|wish| wish.allowed_loss_bytes)
+                .or(self.election.allowed_loss_bytes),
+            ..Election::default()
+        }
+    }
+}
+
+impl Lane {
+    /// An order has ended; a failure is counted when it is the same one again.
+    fn end(&mut self, order: Order, succeeded: bool) {
+        self.failed = match (self.failed.take(), succeeded) {
+            (_, true) => None,
+            (Some((_, failures)), false) => Some((order, failures.saturating_add(1))),
+            (None, false) => Some((order, 1)),
+        };
+    }
+}

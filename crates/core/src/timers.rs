@@ -1,0 +1,271 @@
+//! Which timers run. Each runs as long as its condition holds; its firing is a fact as long.
+
+use std::time::Duration;
+
+use crate::duty::Duty;
+use crate::input::{LeaderServer, StoreState};
+use crate::node::{Lane, Node};
+use crate::policy::Policy;
+use crate::record::Record;
+use crate::server::{Gate, PrimaryFacts, ServerFacts};
+use crate::timer::{Moment, Timer};
+
+/// The pause after a failure doubles up to this many times.
+const DOUBLINGS_MAX: u32 = 5;
+
+impl Node {
+    /// Lets a timer begin anew: it is armed again if its condition still holds.
+    pub(crate) fn restart(&mut self, timer: &Timer) {
+        self.armed.remove(timer);
+        self.fired.remove(timer);
+    }
+
+    /// Takes the firing of a timer that runs.
+    pub(crate) fn fire(&mut self, timer: Timer) {
+        if self.armed.remove(&timer).is_some() {
+            self.fired.insert(timer);
+        }
+    }
+
+    /// Arms and disarms all but those of single members.
+    pub(crate) fn wind(&mut self, now: Moment) {
+        for timer in [
+            Timer::Beat,
+            Timer::LeaseLapsed,
+            Timer::Campaign,
+            Timer::RecruitsIn,
+            Timer::ElectionStalled,
+            Timer::AskAgain,
+            Timer::QuorumSilent,
+            Timer::ServerHung,
+            Timer::Retry,
+            Timer::RetryStore,
+            Timer::RetryPromise,
+            Timer::HandoverStalled,
+        ] {
+            let wanted = self.runs(&timer);
+            self.wind_one(timer, wanted, now);
+        }
+        if !matches!(self.duty(), Duty::Lead { .. }) {
+            self.restart(&Timer::LeaseEnds);
+        }
+    }
+
+    /// Arms and disarms all.
+    pub(crate) fn wind_all(&mut self, now: Moment) {
+        self.wind(now);
+        self.wind_members(now);
+    }
+
+    fn wind_one(&mut self, timer: Timer, wanted: Option<Duration>, now: Moment) {
+        match wanted {
+            None => self.restart(&timer),
+            Some(_) if self.armed.contains_key(&timer) || self.fired.contains(&timer) => {}
+            Some(after) => {
+                self.armed.insert(timer, now + after);
+            }
+        }
+    }
+
+    /// For how long a timer runs, if its condition holds.
+    fn runs(&self, timer: &Timer) -> Option<Duration> {
+        let times = &self.limits.timings;
+        match timer {
+            Timer::Beat => self.renews().then_some(times.beat),
+            Timer::LeaseLapsed => self.watches().then(|| self.lease_holds_for()),
+            Timer::Campaign => self.campaigns_after(),
+            Timer::RecruitsIn => {
+                let record = self.coordinated_record()?;
+                let waits = crate::choice::may_be_enough(self, record);
+                waits.then_some(times.recruits_in)
+            }
+            Timer::ElectionStalled => self.election_stalls_after(),
+            Timer::AskAgain => {
+                let asks = self.coordinated_record().is_some() || self.leader_answers();
+                asks.then_some(times.ask_again)
+            }
+            Timer::QuorumSilent => self.quorum_is_silent().then_some(times.quorum_silent),
+            Timer::ServerHung => {
+                let hangs = matches!(self.server, Some(ServerFacts::Unresponsive));
+                hangs.then_some(times.server_hung)
+            }
+            Timer::Retry => self.pause_of(&self.lanes.server),
+            Timer::RetryStore => self.pause_of(&self.lanes.store),
+            Timer::RetryPromise => self.pause_of(&self.lanes.promise),
+            Timer::HandoverStalled => {
+                let begun = self
+                    .handover
+                    .as_ref()
+                    .is_some_and(|handover| handover.successor.is_some());
+                begun.then_some(times.handover)
+            }
+            // Armed by a renewal that succeeded.
+            Timer::LeaseEnds => None,
+            // Each member has its own.
+            Timer::Away(_) | Timer::Settled(_) => None,
+        }
+    }
+
+    /// The pause that a lane has after failures.
+    fn pause_of(&self, lane: &Lane) -> Option<Duration> {
+        let (_, failures) = lane.failed.as_ref()?;
+        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        lane.order
+            .is_none()
+            .then(|| self.limits.timings.retry * 2_u32.pow(doublings))
+    }
+
+    /// Whether this node gives signs of life as the leader.
+    pub(crate) fn renews(&self) -> bool {
+        let lives = match &self.server {
+            Some(
+                ServerFacts::Primary(_)
+                | ServerFacts::Standby(_)
+                | ServerFacts::Starting
+                | ServerFacts::Unresponsive,
+            ) => true,
+            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable) | None => false,
+        };
+        matches!(self.duty(), Duty::Lead { .. }) && lives && self.own_resignation().is_none()
+    }
+
+    /// Whether it watches the lease of another.
+    fn watches(&self) -> bool {
+        let other = self
+            .member_record()
+            .is_some_and(|record| record.leader.as_ref() != Some(&self.name));
+        other && self.store == StoreState::Reachable
+    }
+
+    /// How long the leader may be silent.
+    pub(crate) fn lease_holds_for(&self) -> Duration {
+        let epoch = self.record.as_deref().map(|record| record.value.epoch);
+        self.lease
+            .as_ref()
+            .filter(|lease| Some(lease.epoch) == epoch)
+            .map_or(self.limits.timings.lease, |lease| lease.holds_for)
+    }
+
+    fn leader_answers(&self) -> bool {
+        self.leader_server == Some(LeaderServer::Answers)
+    }
+
+    /// How long this node lets others go first when the leader is lost.
+    fn campaigns_after(&self) -> Option<Duration> {
+        let leader = self.campaigns_against()?;
+        let rank = self.rank(Some(leader));
+        let resigned = self
+            .heard_resignation()
+            .is_some_and(|resignation| resignation.successor.is_some());
+        let before = if resigned {
+            rank.saturating_add(1)
+        } else {
+            rank
+        };
+        Some(self.limits.timings.campaign_step.saturating_mul(before))
+    }
+
+    /// How long an election may take. A leader that resigned gives one time to begin.
+    fn election_stalls_after(&self) -> Option<Duration> {
+        let times = &self.limits.timings;
+        let record = self.member_record()?;
+        let waits = match &record.leader {
+            None => record.coordinator != self.name && self.is_server(),
+            Some(leader) => *leader == self.name && self.own_resignation().is_some(),
+        };
+        let before = match &record.leader {
+            None => self.rank(Some(&record.coordinator)),
+            Some(_) => 0,
+        };
+        waits.then(|| times.election + times.campaign_step.saturating_mul(before))
+    }
+
+    /// Whether this node leads with an open gate and hears too few of those that commits wait for.
+    fn quorum_is_silent(&self) -> bool {
+        let Some((facts, policy)) = self.leads_with() else {
+            return false;
+        };
+        let heard = facts
+            .followers
+            .iter()
+            .filter(|follower| follower.replied && policy.standbys.contains(&follower.name))
+            .count();
+        facts.gate == Gate::Open && policy.is_synchronous() && heard < policy.count as usize
+    }
+
+    /// The server as a primary of this node's own reign, and the policy that it is to have.
+    pub(crate) fn leads_with(&self) -> Option<(&PrimaryFacts, &Policy)> {
+        let Duty::Lead { .. } = self.duty() else {
+            return None;
+        };
+        let facts = self.primary()?;
+        let policy = self.target(&self.record.as_deref()?.value)?;
+        Some((facts, policy))
+    }
+
+    /// The newest policy that is published for this node.
+    pub(crate) fn target<'a>(&self, record: &'a Record) -> Option<&'a Policy> {
+        record
+            .policies
+            .iter()
+            .rev()
+            .find(|published| published.leader == self.name)
+            .map(|published| &published.policy)
+    }
+
+    fn wind_members(&mut self, now: Moment) {
+        let wanted = self.member_timers();
+        let stale: Vec<Timer> = self
+            .armed
+            .keys()
+            .chain(self.fired.iter())
+            .filter(|timer| matches!(timer, Timer::Away(_) | Timer::Settled(_)))
+            .filter(|timer| !wanted.contains(timer))
+            .cloned()
+            .collect();
+        for timer in stale {
+            self.restart(&timer);
+        }
+        for timer in wanted {
+            let after = match &timer {
+                Timer::Settled(_) => self.limits.timings.settled,
+                _ => self.limits.timings.away,
+            };
+            self.wind_one(timer, Some(after), now);
+        }
+        self.away.clear();
+        self.settled.clear();
+        for timer in &self.fired {
+            if let Timer::Away(name) = timer {
+                self.away.insert(name.clone());
+            }
+            if let Timer::Settled(name) = timer {
+                self.settled.insert(name.clone());
+            }
+        }
+    }
+
+    /// A timer for each standby of the policy that is away, and for each that streams and is not
+    /// of it.
+    fn member_timers(&self) -> std::collections::BTreeSet<Timer> {
+        let Some((facts, policy)) = self.leads_with() else {
+            return std::collections::BTreeSet::new();
+        };
+        let of_policy: std::collections::BTreeSet<_> = policy.standbys.iter().collect();
+        let streaming: std::collections::BTreeSet<_> = facts
+            .followers
+            .iter()
+            .filter(|follower| follower.streaming)
+            .map(|follower| &follower.name)
+            .collect();
+        let away = of_policy
+            .iter()
+            .filter(|name| !streaming.contains(*name))
+            .map(|name| Timer::Away((*name).clone()));
+        let joined = streaming
+            .iter()
+            .filter(|name| !of_policy.contains(*name))
+            .map(|name| Timer::Settled((*name).clone()));
+        away.chain(joined).collect()
+    }
+}
