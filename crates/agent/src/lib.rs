@@ -1,1 +1,3 @@
 //! The daemon of a host: it looks, asks the core, and does what the core decides.
+
+pub mod server;

@@ -164,6 +164,26 @@ impl Home {
         self.path.join("log/postgresql.log")
     }
 
+    /// Is there while a server that an agent protects may archive: `wal push --home` refuses without.
+    pub fn archiving_mark(&self) -> PathBuf {
+        self.path.join("archiving")
+    }
+
+    /// The herd's members as this host's agent knows them.
+    pub fn members_file(&self) -> PathBuf {
+        self.path.join("members.json")
+    }
+
+    /// Is there while the data directory is being brought back into the leader's history.
+    pub fn rejoin_mark(&self) -> PathBuf {
+        self.path.join("rejoin.json")
+    }
+
+    /// Where WAL is kept that was not part of the herd's history.
+    pub fn divergent_directory(&self) -> PathBuf {
+        self.path.join("divergent")
+    }
+
     /// Says that a command began to make this node and has not finished: what lies here is its
     /// own work.
     pub(crate) fn unfinished_mark(&self) -> PathBuf {

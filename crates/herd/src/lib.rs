@@ -19,6 +19,7 @@ pub mod policy;
 mod ports;
 pub mod power;
 mod probe;
+pub mod protection;
 pub mod remove;
 pub mod schema;
 mod server_files;
@@ -28,6 +29,7 @@ pub mod token;
 pub mod token_issue;
 pub mod verify;
 
+pub use access::Door;
 pub use admission::{PrimaryFacts, Refusal};
 pub use admit::{AdmitError, admit};
 pub use adopt::{AdoptError, AdoptPlan, Adopted, Adoption};

@@ -53,6 +53,13 @@ pub enum StartNodeError {
     },
 }
 
+impl StartNodeError {
+    /// Whether the server runs, and merely takes no connections yet.
+    pub fn goes_on(&self) -> bool {
+        matches!(self, StartNodeError::Start(StartError::NotReady { .. }))
+    }
+}
+
 /// What starting came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartedNode {
@@ -65,6 +72,15 @@ pub enum StartedNode {
 /// Starts a node's server and waits until it takes connections. One that Debian's cluster tools
 /// know is started by them. Blocks.
 pub fn start_node(node: &Node) -> Result<StartedNode, StartNodeError> {
+    start_node_within(node, READY_WITHIN)
+}
+
+/// As [`start_node`], with a bound of the caller's for how long it waits; the server goes on
+/// starting after it.
+pub fn start_node_within(
+    node: &Node,
+    ready_within: Duration,
+) -> Result<StartedNode, StartNodeError> {
     let data_directory = &node.file.data_directory;
     if let Some(server) = running(data_directory)? {
         return Ok(StartedNode::RanAlready(server));
@@ -90,7 +106,7 @@ pub fn start_node(node: &Node) -> Result<StartedNode, StartNodeError> {
             data_directory,
             settings,
             log_file: &node.home.log_file(),
-            ready_within: READY_WITHIN,
+            ready_within,
         },
     )?))
 }

@@ -100,6 +100,8 @@ impl Schema<'_> {
                 literal(&self.passwords.monitor.scram_verifier())?,
             ),
             MEMBER_TABLE.to_owned(),
+            RULE_TABLE.to_owned(),
+            rewind_grants(self.replication_role)?,
             self.primary.upsert_sql()?,
             self.functions()?,
         ]
@@ -208,6 +210,40 @@ COMMENT ON TABLE manada.member IS 'The nodes of this herd. Holds no secret.';
 GRANT USAGE ON SCHEMA manada TO manada_monitor, manada_join;
 GRANT SELECT ON manada.member TO manada_monitor;
 ";
+
+/// The rules by which nodes compare their WAL. A leader's agent writes them.
+const RULE_TABLE: &str = "\
+CREATE TABLE IF NOT EXISTS manada.rule (
+    epoch bigint NOT NULL,
+    sub integer NOT NULL,
+    leader text NOT NULL,
+    policy jsonb NOT NULL,
+    written_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (epoch, sub)
+);
+COMMENT ON TABLE manada.rule IS 'Who led from here on, and what commits waited for. Written by manada.';
+GRANT SELECT ON manada.rule TO manada_monitor;
+";
+
+/// What protecting a herd needs in addition where a herd was made before: to be run by its leader.
+pub fn protection_sql(replication_role: &str) -> Result<String, Unquotable> {
+    Ok([RULE_TABLE.to_owned(), rewind_grants(replication_role)?].concat())
+}
+
+/// `pg_rewind` reads what differs as the role by which standbys follow: it can copy all of it as a
+/// base backup anyway. The functions give it no file outside of the data directory.
+///
+/// Source: PostgreSQL manual, "pg_rewind", Notes; `convert_and_check_filename` in `genfile.c`.
+fn rewind_grants(replication_role: &str) -> Result<String, Unquotable> {
+    let role = identifier(replication_role)?;
+    Ok(format!(
+        "GRANT CONNECT ON DATABASE {DATABASE} TO {role};\n\
+         GRANT pg_checkpoint TO {role};\n\
+         GRANT EXECUTE ON FUNCTION pg_catalog.pg_ls_dir(text, boolean, boolean), \
+         pg_catalog.pg_stat_file(text, boolean), pg_catalog.pg_read_binary_file(text), \
+         pg_catalog.pg_read_binary_file(text, bigint, bigint, boolean) TO {role};\n"
+    ))
+}
 
 /// The request is only ever a value here: hexadecimal to the program, parameters to SQL.
 const ADMIT_BODY: &str = r#"

@@ -4,14 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use manada_postgres::os_user::OsUser;
+use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::quote::Unquotable;
 use manada_postgres::replace_file::{FileOwner, ReplaceFileError, replace_file};
 use manada_postgres::settings::{
     DamagedBlock, ManagedSettings, SettingsError, with_block, with_include,
 };
 
-use crate::access;
+use crate::access::{self, Door};
 use crate::member::Member;
 use crate::node::PRIVATE;
 use crate::node_file::NodeFile;
@@ -41,6 +41,9 @@ pub enum ServerFilesError {
         /// What is wrong.
         source: DamagedBlock,
     },
+    /// The server's user can't be told.
+    #[error(transparent)]
+    User(#[from] OsUserError),
     /// A name that can't be written into an access rule.
     #[error("an access rule can't be written: {0}")]
     Rule(#[from] Unquotable),
@@ -69,12 +72,33 @@ pub(crate) fn write_server_files(
     Ok(())
 }
 
-/// Brings the marked block in `pg_hba.conf` up to date with the members. Says whether it changed.
+/// Brings the marked block in `pg_hba.conf` up to date with the members; a door that an agent has
+/// closed stays so. Says whether it changed.
 pub(crate) fn write_access_block(
     node: &NodeFile,
     members: &[Member],
 ) -> Result<bool, ServerFilesError> {
+    if node.protect.is_some() {
+        let user = OsUser::of_data_directory(&node.data_directory)?;
+        let door = access::door_in(&read(&node.hba_file)?);
+        return write_protected_access(node, &user, members, door);
+    }
     write_block(&node.hba_file, &access::block(node, members).render()?)
+}
+
+/// The same for a node that an agent protects.
+pub(crate) fn write_protected_access(
+    node: &NodeFile,
+    user: &OsUser,
+    members: &[Member],
+    door: Door,
+) -> Result<bool, ServerFilesError> {
+    if node.adopted && user.name() != node.superuser {
+        let ident_file = node.hba_file.with_file_name("pg_ident.conf");
+        write_block(&ident_file, &access::identity(node, user).render()?)?;
+    }
+    let block = access::protected_block(node, user, members, door);
+    write_block(&node.hba_file, &block.render()?)
 }
 
 fn write_block(path: &Path, block: &str) -> Result<bool, ServerFilesError> {

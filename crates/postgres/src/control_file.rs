@@ -17,6 +17,14 @@ use manada_model::{Lsn, MajorVersion, SystemIdentifier, TimelineId, WalPosition}
 const READS_MAX: u32 = 20;
 const BETWEEN_READS: Duration = Duration::from_millis(3);
 
+/// A checkpoint's record: the record's header, the header of its data, a `CheckPoint`, and what
+/// aligns the next record to 8 bytes; and what a WAL page begins with.
+///
+/// Source: `xlogrecord.h`, `pg_control.h`, `xlog_internal.h`.
+const CHECKPOINT_RECORD_BYTES: u64 = (24 + 2 + 88_u64).next_multiple_of(8);
+const PAGE_HEADER_BYTES: u64 = 24;
+const LONG_PAGE_HEADER_BYTES: u64 = 40;
+
 /// The content of `pg_control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlFile {
@@ -211,6 +219,24 @@ impl ControlFile {
                 Err(source) => return Err(ControlFileError::Parse { path, source }),
             }
         }
+    }
+
+    /// Where the WAL of a server that was shut down as a primary ends: behind the record of its
+    /// shutdown checkpoint, which is its last.
+    pub fn shutdown_checkpoint_end(&self) -> Lsn {
+        let page = u64::from(self.wal_page_bytes);
+        let begin = self.checkpoint_lsn.0;
+        let end = begin + CHECKPOINT_RECORD_BYTES;
+        let next_page = (begin / page + 1) * page;
+        if end <= next_page {
+            return Lsn(end);
+        }
+        let header = if next_page.is_multiple_of(u64::from(self.wal_segment_bytes)) {
+            LONG_PAGE_HEADER_BYTES
+        } else {
+            PAGE_HEADER_BYTES
+        };
+        Lsn(end + header)
     }
 
     /// Reads the file's content.

@@ -76,12 +76,23 @@ pub fn running(data_directory: &Path) -> Result<Option<RunningServer>, RunningEr
 }
 
 /// A running server together with a descriptor of its process.
-pub(super) struct HeldServer {
+#[derive(Debug)]
+pub struct HeldServer {
     pub(super) server: RunningServer,
     process: OwnedFd,
 }
 
 impl HeldServer {
+    /// The server.
+    pub fn server(&self) -> &RunningServer {
+        &self.server
+    }
+
+    /// The descriptor: it becomes readable when the postmaster has ended (`pidfd_open(2)`).
+    pub fn into_process(self) -> OwnedFd {
+        self.process
+    }
+
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(pidfd_send_signal(&self.process, signal)?)
     }
@@ -105,7 +116,8 @@ impl HeldServer {
     }
 }
 
-pub(super) fn hold(data_directory: &Path) -> Result<Option<HeldServer>, RunningError> {
+/// As [`running`], with a hold on the postmaster's process.
+pub fn hold(data_directory: &Path) -> Result<Option<HeldServer>, RunningError> {
     let Some(file) = read_pid_file(data_directory)? else {
         return Ok(None);
     };

@@ -1,10 +1,12 @@
 //! Stopping a server, and being sure that it has stopped.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::running::{RunningError, hold};
 
@@ -101,4 +103,81 @@ pub fn stop(data_directory: &Path, mode: StopMode, within: Duration) -> Result<S
             within,
         })
     }
+}
+
+/// How long killed processes are waited for: the kernel ends them at once, unless they are in the
+/// middle of a write that the disk does not answer.
+const KILLED_WITHIN: Duration = Duration::from_secs(2);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+
+/// Stops the server on `data_directory` at once, without a checkpoint; what has not ended within
+/// `patience` is killed, processes that are stopped or hang included. When this returns `Ok`, no
+/// process of the server is left.
+pub fn end_at_once(data_directory: &Path, patience: Duration) -> Result<Stopped, StopError> {
+    let asked_at = Instant::now();
+    let Some(held) = hold(data_directory)? else {
+        return Ok(Stopped::WasNotRunning);
+    };
+    let pid = held.server.pid;
+    let signal_error = |source| StopError::Signal {
+        data_directory: data_directory.to_path_buf(),
+        pid,
+        source,
+    };
+    let ended =
+        |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
+    for (signal, patience) in [(Signal::QUIT, patience), (Signal::KILL, KILLED_WITHIN)] {
+        match held.signal(signal) {
+            Err(error) if !ended(&error) => return Err(signal_error(error)),
+            Ok(()) | Err(_) => {}
+        }
+        if held.wait_for_end(patience).map_err(signal_error)? {
+            break;
+        }
+    }
+    // Children end with their postmaster, unless they are stopped or don't get to look.
+    let deadline = asked_at + patience + KILLED_WITHIN;
+    loop {
+        let left = processes_of(data_directory).map_err(signal_error)?;
+        if left.is_empty() {
+            return Ok(Stopped::After(asked_at.elapsed()));
+        }
+        if Instant::now() >= deadline {
+            return Err(StopError::StillRunning {
+                data_directory: data_directory.to_path_buf(),
+                pid,
+                within: patience + KILLED_WITHIN,
+            });
+        }
+        for process in left {
+            // One that has just ended is as good.
+            let _ = kill_process(process, Signal::KILL);
+        }
+        std::thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// The server processes that work in a data directory, as all of a server's do, and nothing else.
+fn processes_of(data_directory: &Path) -> io::Result<Vec<Pid>> {
+    let directory = fs::metadata(data_directory)?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let pid = path
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else {
+            continue;
+        };
+        // What can't be looked at is another user's, or has ended.
+        let works_there = fs::metadata(path.join("cwd"))
+            .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (directory.dev(), directory.ino()));
+        let is_server = || {
+            fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim_end() == "postgres")
+        };
+        if works_there && is_server() {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }

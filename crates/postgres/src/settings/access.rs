@@ -28,8 +28,8 @@ pub struct AccessRule {
     pub connection: ConnectionType,
     /// The database, or a keyword.
     pub database: Database,
-    /// The roles.
-    pub roles: Vec<String>,
+    /// Whom it is about.
+    pub roles: Roles,
     /// What a client must show.
     pub method: AccessMethod,
 }
@@ -52,6 +52,15 @@ pub enum Origin {
     Anywhere,
     /// One address.
     Host(IpAddr),
+}
+
+/// Whom a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roles {
+    /// Everybody.
+    All,
+    /// These.
+    Named(Vec<String>),
 }
 
 /// What a rule's database is.
@@ -133,12 +142,14 @@ impl AccessRule {
             Database::All => "all".to_owned(),
             Database::Named(name) => access_token(name)?,
         };
-        let roles = self
-            .roles
-            .iter()
-            .map(|role| access_token(role))
-            .collect::<Result<Vec<_>, _>>()?
-            .join(",");
+        let roles = match &self.roles {
+            Roles::All => "all".to_owned(),
+            Roles::Named(names) => names
+                .iter()
+                .map(|role| access_token(role))
+                .collect::<Result<Vec<_>, _>>()?
+                .join(","),
+        };
         let reason = comment(&self.reason);
         let _ = write!(text, "# {reason}\n{kind} {database} {roles} ");
         match origin {
@@ -197,17 +208,24 @@ mod tests {
                     reason: "Node n2\nfollows.".to_owned(),
                     connection: ConnectionType::Tls(Origin::Host("10.0.0.2".parse().expect("ip"))),
                     database: Database::Replication,
-                    roles: vec!["replicator".to_owned()],
+                    roles: Roles::Named(vec!["replicator".to_owned()]),
                     method: AccessMethod::Scram,
                 },
                 AccessRule {
                     reason: "Administration.".to_owned(),
                     connection: ConnectionType::Local,
                     database: Database::All,
-                    roles: vec!["a\"b".to_owned(), "all".to_owned()],
+                    roles: Roles::Named(vec!["a\"b".to_owned(), "all".to_owned()]),
                     method: AccessMethod::Peer {
                         map: Some("manada".to_owned()),
                     },
+                },
+                AccessRule {
+                    reason: "Nobody else.".to_owned(),
+                    connection: ConnectionType::Tcp(Origin::Anywhere),
+                    database: Database::All,
+                    roles: Roles::All,
+                    method: AccessMethod::Reject,
                 },
             ],
         }
@@ -225,6 +243,8 @@ mod tests {
         hostssl replication "replicator" 10.0.0.2/32 scram-sha-256
         # Administration.
         local all "a""b","all" peer map="manada"
+        # Nobody else.
+        host all all all reject
         # manada: end
         # mine
         local all all peer

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use access::{
-    AccessBlock, AccessMethod, AccessRule, ConnectionType, DamagedBlock, Database, Origin,
+    AccessBlock, AccessMethod, AccessRule, ConnectionType, DamagedBlock, Database, Origin, Roles,
     with_block,
 };
 pub use identity::IdentityBlock;

@@ -1,0 +1,261 @@
+//! One look at the server: a query on a kept session, and now and then a new session, since a
+//! postmaster that is stopped or hangs leaves the sessions that are open in working order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use manada_core::position::{Position, RuleId};
+use manada_core::server::{PrimaryFacts, ServerFacts, StandbyFacts};
+use manada_model::{Lsn, NodeName};
+use manada_postgres::control_file::{ControlFile, DatabaseState};
+use manada_postgres::process::{PostmasterStatus, RunningServer};
+use manada_postgres::{ConnectError, Session};
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+
+use super::Shared;
+use super::gate::GateFile;
+use super::said::{Said, SaidPrimary, SaidStandby};
+use super::watch::Run;
+
+/// How long a look may take before the server counts as unresponsive. A busy machine answers in
+/// tens of milliseconds.
+pub const LOOK_WITHIN: Duration = Duration::from_secs(1);
+
+/// How old the last new session may be. One costs the server a process and two milliseconds.
+const NEW_SESSION_EVERY: Duration = Duration::from_secs(1);
+
+/// What looks remember.
+#[derive(Debug, Default)]
+pub(super) struct Eyes {
+    session: Option<KeptSession>,
+    gate: GateFile,
+    /// The run as a primary that was seen last, and where its WAL ended when it was seen first.
+    reign: Option<(Run, Lsn)>,
+    /// When each follower replied last, as the server's own text.
+    replies: BTreeMap<NodeName, String>,
+}
+
+#[derive(Debug)]
+struct KeptSession {
+    session: Session,
+    query: tokio_postgres::Statement,
+    sees_rules: bool,
+    opened_at: Instant,
+    /// The number of the change of settings that was in force when it was opened: the postmaster
+    /// had told all its processes of that one.
+    change_at_opening: Option<String>,
+}
+
+/// Why the server was not asked with success.
+enum NotAsked {
+    /// It takes no sessions yet, or no more.
+    NotReady,
+    /// It did not answer, or not in time.
+    Silent,
+}
+
+impl Eyes {
+    /// Has the next look open a session of its own.
+    pub(super) fn close(&mut self) {
+        self.session = None;
+    }
+}
+
+impl Shared {
+    pub(super) async fn look(&self, eyes: &mut Eyes, known_rule: RuleId) -> ServerFacts {
+        let deadline = Instant::now() + LOOK_WITHIN;
+        let server = match self.watch.running() {
+            Ok(Some(server)) => server,
+            Ok(None) => {
+                eyes.close();
+                return self.stopped(known_rule);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether the server runs can't be told");
+                return ServerFacts::Unresponsive;
+            }
+        };
+        match tokio::time::timeout_at(deadline, self.ask(eyes)).await {
+            Ok(Ok(said)) => self.understand(eyes, &server, said),
+            Ok(Err(NotAsked::NotReady)) => {
+                eyes.close();
+                ServerFacts::Starting
+            }
+            Ok(Err(NotAsked::Silent)) | Err(_) => {
+                eyes.close();
+                // It may have ended meanwhile.
+                match self.watch.running() {
+                    Ok(None) => self.stopped(known_rule),
+                    Ok(Some(server)) if !takes_sessions(server.status) => ServerFacts::Starting,
+                    Ok(Some(_)) | Err(_) => ServerFacts::Unresponsive,
+                }
+            }
+        }
+    }
+
+    /// What the files of a server say that does not run. Only a primary that was shut down leaves
+    /// the end of its WAL in `pg_control`; a standby may have received more than it says there.
+    fn stopped(&self, known_rule: RuleId) -> ServerFacts {
+        let data_directory = &self.node.file.data_directory;
+        let unknown = ServerFacts::Stopped {
+            clean_end: None,
+            was_primary: false,
+        };
+        if self.rejoin_is_unfinished() {
+            return unknown;
+        }
+        let control_file = match ControlFile::read(data_directory) {
+            Ok(control_file) => control_file,
+            Err(error) => {
+                tracing::warn!(%error, "where the stopped server's WAL ends can't be told");
+                return unknown;
+            }
+        };
+        let clean_end = (control_file.state == DatabaseState::ShutDown).then(|| Position {
+            rule: known_rule,
+            flush_lsn: control_file.shutdown_checkpoint_end(),
+        });
+        ServerFacts::Stopped {
+            clean_end,
+            was_primary: !data_directory.join("standby.signal").exists(),
+        }
+    }
+
+    async fn ask(&self, eyes: &mut Eyes) -> Result<Said, NotAsked> {
+        let is_old = |kept: &KeptSession| kept.opened_at.elapsed() >= NEW_SESSION_EVERY;
+        if eyes.session.as_ref().is_none_or(is_old) {
+            eyes.session = Some(self.open_kept().await?);
+        }
+        let kept = eyes.session.as_mut().ok_or(NotAsked::Silent)?;
+        let mut said = match kept.ask().await {
+            Ok(said) => said,
+            // A promotion or the first rule came in between; or the session was ended.
+            Err(_) => {
+                *kept = self.open_kept().await?;
+                kept.ask().await.map_err(|error| sort(&error))?
+            }
+        };
+        if said.has_rules && !kept.sees_rules {
+            *kept = self.open_kept().await?;
+            said = kept.ask().await.map_err(|error| sort(&error))?;
+        }
+        let at_opening = &kept.change_at_opening;
+        said.change_is_proven = at_opening.as_ref() == Some(&said.change);
+        if kept.change_at_opening.is_none() {
+            kept.change_at_opening = Some(said.change.clone());
+            said.change_is_proven = true;
+        }
+        Ok(said)
+    }
+
+    async fn open_kept(&self) -> Result<KeptSession, NotAsked> {
+        let opened_at = Instant::now();
+        let session = self.open().await.map_err(|error| not_connected(&error))?;
+        let sees_rules = Said::HAS_RULES;
+        let row = session.query_one(sees_rules, &[]).await;
+        let sees_rules = row.map_err(|error| sort(&error))?.get(0);
+        let query = session.prepare(&Said::query(sees_rules)).await;
+        Ok(KeptSession {
+            query: query.map_err(|error| sort(&error))?,
+            session,
+            sees_rules,
+            opened_at,
+            change_at_opening: None,
+        })
+    }
+
+    /// A superuser's session through the socket.
+    pub(super) async fn open(&self) -> Result<Session, ConnectError> {
+        Session::open_as(&self.node.superuser(), Some(self.peer)).await
+    }
+
+    fn understand(&self, eyes: &mut Eyes, server: &RunningServer, said: Said) -> ServerFacts {
+        match (&said.primary, &said.standby) {
+            (Some(primary), None) => self.primary(eyes, server, &said, primary),
+            (None, Some(standby)) => {
+                eyes.reign = None;
+                self.standby(&said, standby)
+            }
+            // In the moment of its promotion.
+            (None, None) | (Some(_), Some(_)) => ServerFacts::Starting,
+        }
+    }
+
+    fn primary(
+        &self,
+        eyes: &mut Eyes,
+        server: &RunningServer,
+        said: &Said,
+        primary: &SaidPrimary,
+    ) -> ServerFacts {
+        let run = Run::of(server);
+        // Recovery ended before this server was first seen as a primary, so no later than there.
+        let recovery_end_lsn = match eyes.reign {
+            Some((seen, lsn)) if seen == run => lsn,
+            Some(_) | None => primary.flush_lsn,
+        };
+        eyes.reign = Some((run, recovery_end_lsn));
+        ServerFacts::Primary(PrimaryFacts {
+            position: Position {
+                rule: said.rule,
+                flush_lsn: primary.flush_lsn,
+            },
+            recovery_end_lsn,
+            enforced: super::policy::enforced_by(&primary.names),
+            gate: eyes.gate.read(&self.node.file.hba_file),
+            followers: primary.followers(&mut eyes.replies),
+        })
+    }
+
+    fn standby(&self, said: &Said, standby: &SaidStandby) -> ServerFacts {
+        let replay_lsn = standby.replay_lsn.unwrap_or_default();
+        let settled =
+            said.change_is_proven && standby.receives_no_more() && self.wal_ends_at(replay_lsn);
+        let flush_lsn = if settled {
+            replay_lsn
+        } else {
+            replay_lsn.max(standby.receive_lsn.unwrap_or_default())
+        };
+        ServerFacts::Standby(StandbyFacts {
+            position: Position {
+                rule: said.rule,
+                flush_lsn,
+            },
+            settled,
+            follows: self.whom(&standby.conninfo),
+            streams: standby.receiver_status.as_deref() == Some("streaming"),
+        })
+    }
+}
+
+impl KeptSession {
+    async fn ask(&self) -> Result<Said, tokio_postgres::Error> {
+        let row = self.session.query_one(&self.query, &[]).await?;
+        let json: tokio_postgres::types::Json<Said> = row.try_get(0)?;
+        Ok(json.0)
+    }
+}
+
+fn not_connected(error: &ConnectError) -> NotAsked {
+    match error {
+        ConnectError::Refused { source, .. } => sort(source),
+        ConnectError::Transport(_) | ConnectError::TimedOut { .. } => NotAsked::Silent,
+    }
+}
+
+fn sort(error: &tokio_postgres::Error) -> NotAsked {
+    match error.code() {
+        Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => NotAsked::NotReady,
+        Some(_) | None => NotAsked::Silent,
+    }
+}
+
+fn takes_sessions(status: PostmasterStatus) -> bool {
+    match status {
+        PostmasterStatus::Ready => true,
+        PostmasterStatus::Starting | PostmasterStatus::Standby | PostmasterStatus::Stopping => {
+            false
+        }
+    }
+}
