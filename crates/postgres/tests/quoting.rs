@@ -6,7 +6,7 @@ use manada_postgres::quote::{access_token, identifier, literal};
 use manada_postgres::replace_file::FileOwner;
 use manada_postgres::settings::{
     AccessBlock, AccessMethod, AccessRule, ConnectionType, Database, IdentityBlock,
-    ManagedSettings, Origin, Setting, with_block,
+    ManagedSettings, Origin, Roles, Setting, with_block,
 };
 use manada_testbed::{Outcome, Programs, TestServer, trials};
 use proptest::strategy::{Strategy, ValueTree};
@@ -125,7 +125,7 @@ fn access_rules_name_whom_they_quote(programs: Programs) -> Outcome {
         reason: text.clone(),
         connection: ConnectionType::Tcp(Origin::Host("10.0.0.1".parse().expect("an address"))),
         database: Database::Named(text.clone()),
-        roles: vec![text.clone(), "other".to_owned()],
+        roles: Roles::Named(vec![text.clone(), "other".to_owned()]),
         method: AccessMethod::Scram,
     });
     let block = AccessBlock {
