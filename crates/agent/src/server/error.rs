@@ -123,6 +123,14 @@ pub enum OrderError {
     /// The data directory is neither what it was nor what it shall be.
     #[error("a rejoin was begun and has not ended: the data is no server's until one has")]
     RejoinUnfinished,
+    /// WAL that only another node has did not come.
+    #[error("the WAL that only {from} has was not fetched within {} s", within.as_secs())]
+    NotFetched {
+        /// Who has it.
+        from: NodeName,
+        /// How long was waited.
+        within: Duration,
+    },
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartNodeError),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manada_herd::{Door, protection};
-use manada_model::NodeName;
+use manada_model::{Lsn, NodeName};
 use manada_postgres::Session;
 use manada_postgres::process::StopMode;
 use tokio::time::Instant;
@@ -18,6 +18,8 @@ const RECEIVER_ENDS_WITHIN: Duration = Duration::from_millis(700);
 /// How long replay is given to reach what was received, before the order counts as done all the
 /// same: whether it has is in the facts.
 const REPLAYED_WITHIN: Duration = Duration::from_millis(300);
+/// How long WAL may take that is fetched from a node that does not lead.
+const FETCHED_WITHIN: Duration = Duration::from_secs(5);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 impl Shared {
@@ -85,6 +87,24 @@ impl Shared {
         }
     }
 
+    /// Receives from a node that does not lead what it alone has, up to there, and then nothing more.
+    pub(super) async fn fetch_wal(&self, from: &NodeName, upto: Lsn) -> Result<(), OrderError> {
+        let mut change = self.change()?;
+        self.set_leader(&mut change, from)?;
+        let session = self.put_in_force(change).await?;
+        let fetched = reaches(&session, upto).await;
+        // Whether it came or not: what is followed is a matter of the next order.
+        self.stop_receiving().await?;
+        if fetched? {
+            Ok(())
+        } else {
+            Err(OrderError::NotFetched {
+                from: from.clone(),
+                within: FETCHED_WITHIN,
+            })
+        }
+    }
+
     /// A walreceiver that does not end holds up the startup process too: only a new start helps.
     async fn end_receiver_with_the_server(&self) -> Result<(), OrderError> {
         tracing::warn!("the walreceiver does not end: the server is started anew");
@@ -105,6 +125,21 @@ impl Shared {
             Err(OrderError::WrongState { action, found })
         }
     }
+}
+
+async fn reaches(session: &Session, upto: Lsn) -> Result<bool, OrderError> {
+    let action = "see what was fetched";
+    let query = session.prepare(&Said::query(false)).await;
+    let query = query.map_err(OrderError::sql(action))?;
+    let deadline = Instant::now() + FETCHED_WITHIN;
+    while Instant::now() < deadline {
+        let standby = ask(session, &query).await?;
+        if standby.receive_lsn.max(standby.replay_lsn) >= Some(upto) {
+            return Ok(true);
+        }
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+    }
+    Ok(false)
 }
 
 async fn ask(

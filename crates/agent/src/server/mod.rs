@@ -126,6 +126,7 @@ impl Shared {
         let done = match order {
             Order::StartStandby { follow } => self.start_standby(follow.as_ref()).await,
             Order::StartPrimary => self.start_primary().await,
+            Order::Checkpoint => self.checkpoint().await,
             Order::Stop(how) => self.stop(*how).await,
             Order::StopReceiving => self.stop_receiving().await,
             Order::Follow { leader } => self.follow(leader).await,
@@ -136,12 +137,12 @@ impl Shared {
             }
             Order::Enforce(enforced) => self.enforce(enforced).await,
             Order::SetGate(gate) => self.set_gate(*gate).await,
+            Order::FetchWal { from, upto } => self.fetch_wal(from, *upto).await,
             Order::Rejoin { .. }
             | Order::Swap { .. }
             | Order::RenewLease { .. }
             | Order::Promise(_)
             | Order::Send { .. }
-            | Order::FetchWal { .. }
             | Order::ProbeLeader { .. }
             | Order::Deadman { .. } => Err(OrderError::NotOurs),
         };

@@ -19,6 +19,8 @@ use super::policy::set_nobody;
 /// How long a start is waited for. A long recovery goes on without: that it has not ended is in the
 /// facts.
 const STARTED_WITHIN: Duration = Duration::from_secs(3);
+/// How long a checkpoint before a stop is waited for.
+const CHECKPOINT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server may take to stop in good order: as long as a handover.
 const STOPPED_WITHIN: Duration = Duration::from_millis(4500);
 /// How long it may take when it is to stop at once, before its processes are killed: it sends one
@@ -84,6 +86,17 @@ impl Shared {
                 tracing::info!(%error, "the server has not ended its recovery yet");
                 Ok(())
             }
+        }
+    }
+
+    /// Writes a checkpoint. One that takes long goes on, and what it has written needs no writing
+    /// again.
+    pub(super) async fn checkpoint(&self) -> Result<(), OrderError> {
+        let session = self.open().await?;
+        let checkpoint = session.batch_execute("CHECKPOINT");
+        match tokio::time::timeout(CHECKPOINT_WITHIN, checkpoint).await {
+            Ok(done) => done.map_err(OrderError::sql("write a checkpoint")),
+            Err(_) => Ok(()),
         }
     }
 
