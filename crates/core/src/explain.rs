@@ -5,9 +5,9 @@ use manada_model::NodeName;
 use crate::action::{Order, Rung};
 use crate::choice::{self, Choice};
 use crate::duty::Duty;
-use crate::input::{LeaderServer, StoreState};
+use crate::input::{Command, LeaderServer, StoreState};
 use crate::node::Node;
-use crate::obstacle::Obstacle;
+use crate::obstacle::{Obstacle, Unfit};
 use crate::record::{MemberRole, Mode};
 use crate::server::{Gate, ServerFacts};
 use crate::standing::{PromotionStage, Standing};
@@ -128,6 +128,52 @@ impl Node {
                 .is_some_and(|facts| facts.streams && facts.follows.as_ref() == Some(&leader)),
             leader,
             epoch,
+        }
+    }
+
+    /// Why that command would come to nothing, so that it is not taken: a wish that nobody waits
+    /// for any more must not come true later.
+    pub fn objection(&self, command: &Command) -> Option<Obstacle> {
+        let Some(record) = self.record.as_deref().map(|record| &record.value) else {
+            return Some(Obstacle::NoRecord);
+        };
+        match command {
+            Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::Pause
+            | Command::Resume
+            | Command::SetPolicy(_) => {
+                if !record.members.contains_key(&self.name) {
+                    return Some(Obstacle::NotAMember);
+                }
+                if self.store == StoreState::Unreachable {
+                    return Some(Obstacle::StoreUnreachable);
+                }
+            }
+            Command::Admit { .. } | Command::Forget { .. } | Command::AgentRestarts => {}
+        }
+        match command {
+            Command::Switchover { to } => self.successor_for(to.clone()).err(),
+            Command::Failover { to: Some(to), .. } => {
+                let unfit = match record.members.get(to) {
+                    Some(MemberRole::Server { priority: 1.. }) => return None,
+                    Some(MemberRole::Server { priority: 0 } | MemberRole::Witness) => {
+                        Unfit::NeverLeads
+                    }
+                    None => Unfit::Unknown,
+                };
+                Some(Obstacle::SuccessorUnfit {
+                    successor: Some(to.clone()),
+                    unfit,
+                })
+            }
+            Command::Failover { to: None, .. }
+            | Command::Pause
+            | Command::Resume
+            | Command::SetPolicy(_)
+            | Command::Admit { .. }
+            | Command::Forget { .. }
+            | Command::AgentRestarts => None,
         }
     }
 

@@ -174,6 +174,9 @@ impl Node {
     }
 
     fn take_command(&mut self, command: Command) {
+        if self.objection(&command).is_some() {
+            return;
+        }
         let epoch = self.record.as_deref().map(|record| record.value.epoch);
         match (command, epoch) {
             (Command::Switchover { to }, Some(epoch)) => {

@@ -82,6 +82,11 @@ impl Node {
             .handover
             .as_ref()
             .and_then(|handover| handover.to.clone());
+        self.successor_for(to)
+    }
+
+    /// Who takes over in a switchover to that one, or to the best; or why none.
+    pub(crate) fn successor_for(&self, to: Option<NodeName>) -> Result<NodeName, Obstacle> {
         let Some((facts, _)) = self.leads_with() else {
             return Err(Obstacle::NotTheLeader {
                 leader: self.record().and_then(|record| record.value.leader.clone()),
