@@ -20,7 +20,11 @@
 //! What goes wrong panics: in a test, a failure with its reason is all there is to do.
 
 mod background;
+pub mod checker;
+mod daemon;
+mod etcd;
 pub mod faults;
+mod herd;
 mod host;
 mod network;
 mod options;
@@ -37,7 +41,11 @@ mod tls;
 mod tree;
 mod trials;
 mod wait;
+pub mod workload;
 
+pub use daemon::Daemon;
+pub use etcd::EtcdCluster;
+pub use herd::{Agent, HerdNode, ManadaHost, NotWhole, ProtectedHerd};
 pub use host::Host;
 pub use network::Network;
 pub use options::ServerOptions;

@@ -1,6 +1,7 @@
 //! Benchmarks: `cargo xtask bench --help`.
 
 mod clone;
+mod failover;
 mod lab;
 mod status;
 
@@ -13,6 +14,8 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// The native clone beside pg_basebackup: same data, same disk, in turns.
     Clone(clone::Arguments),
+    /// The time without writes when a primary is lost, beside Patroni where that is asked for.
+    Failover(failover::Arguments),
     /// `manada lab` beside a bare shell script of the practice, in turns.
     Lab(lab::Arguments),
     /// `manada status` of a primary and three standbys.
@@ -22,6 +25,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> ExitCode {
     match bench {
         Bench::Clone(arguments) => clone::run(arguments),
+        Bench::Failover(arguments) => failover::run(arguments),
         Bench::Lab(arguments) => lab::run(arguments),
         Bench::Status(arguments) => status::run(arguments),
     }

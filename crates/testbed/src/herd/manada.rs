@@ -1,0 +1,146 @@
+//! `manada` on a host, and the node that it makes there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::node::{Agent, HerdNode};
+use crate::host::Host;
+use crate::network::Network;
+use crate::programs::Programs;
+use crate::workload::ROLE;
+
+/// A host with `manada` on it. Its node, once there is one, is called as the host is.
+#[derive(Clone, Debug)]
+pub struct ManadaHost {
+    host: Host,
+    manada: PathBuf,
+    programs: Programs,
+}
+
+impl ManadaHost {
+    /// The host, with the program in a place where every user may run it.
+    pub fn new(host: &Host, manada: &Path, programs: &Programs) -> ManadaHost {
+        ManadaHost {
+            host: host.clone(),
+            manada: manada.to_owned(),
+            programs: programs.clone(),
+        }
+    }
+
+    /// `manada` with these arguments, as root. The node's directory comes from the environment.
+    pub fn manada(&self, arguments: &[&str]) -> Command {
+        let mut command = self.host.command(&self.manada);
+        command
+            .args(arguments)
+            .env("MANADA_HOME", self.home())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What `manada` answers in JSON.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn report(&self, arguments: &[&str]) -> Value {
+        let mut command = self.manada(arguments);
+        command.args(["--format", "json"]);
+        parsed(&command.output().expect("manada runs"))
+    }
+
+    /// Makes this host's server the primary of a herd.
+    #[track_caller]
+    fn init(&self) {
+        self.report(&["init", "--pg", self.bin()]);
+    }
+
+    /// Makes this host a standby of `primary`, with a token that is piped from there.
+    #[track_caller]
+    fn join(&self, primary: &ManadaHost) {
+        let token = primary.report(&["token"])["token"].clone();
+        let token = token.as_str().expect("a token").to_owned();
+        let mut command = self.manada(&["join", "-", "--pg", self.bin(), "--format", "json"]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("manada runs");
+        let mut pipe = child.stdin.take().expect("it was made piped");
+        pipe.write_all(token.as_bytes()).expect("it is read");
+        drop(pipe);
+        parsed(&child.wait_with_output().expect("it ends"));
+    }
+
+    /// Where its node is.
+    pub fn home(&self) -> PathBuf {
+        self.host.home().join("node")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.home().join("data")
+    }
+
+    fn bin(&self) -> &str {
+        self.programs.bin().to_str().expect("UTF-8")
+    }
+
+    fn agent(&self, store: &str) -> Agent {
+        Agent {
+            program: self.manada.clone(),
+            arguments: ["run", "--store", store].map(Into::into).to_vec(),
+            environment: BTreeMap::from([("MANADA_HOME".to_owned(), self.home().into_os_string())]),
+        }
+    }
+}
+
+/// Puts the program where every user of the network's hosts may run it.
+pub(super) fn install(network: &Network, manada: &Path) -> PathBuf {
+    let place = network.directory().join("manada");
+    if fs::hard_link(manada, &place).is_err() {
+        fs::copy(manada, &place).expect("there is space");
+    }
+    place
+}
+
+/// Makes a herd of these hosts, the first one its primary, and starts their agents.
+#[track_caller]
+pub(super) fn make(machines: &[ManadaHost], store: &str) -> Vec<HerdNode> {
+    let (primary, standbys) = machines.split_first().expect("a herd has a node");
+    primary.init();
+    let rule = format!("host all {ROLE} samenet trust\n");
+    let mut access = fs::File::options()
+        .append(true)
+        .open(primary.data().join("pg_hba.conf"))
+        .expect("init has written it");
+    access.write_all(rule.as_bytes()).expect("there is space");
+    for standby in standbys {
+        standby.join(primary);
+    }
+    primary.report(&["sync", "any", "1"]);
+    let nodes: Vec<HerdNode> = machines
+        .iter()
+        .map(|machine| HerdNode::new(&machine.host, &machine.data(), machine.agent(store)))
+        .collect();
+    // A reload by the way: the rule above is read.
+    nodes[0].sql("SELECT pg_reload_conf()");
+    for node in &nodes {
+        node.start_agent();
+    }
+    nodes
+}
+
+#[track_caller]
+fn parsed(output: &Output) -> Value {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", output.status);
+    match serde_json::from_slice(&output.stdout) {
+        Ok(value) => value,
+        Err(error) => panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)),
+    }
+}

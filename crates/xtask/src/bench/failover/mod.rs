@@ -1,0 +1,207 @@
+//! `cargo xtask bench failover`: how long writes are away when a primary is lost.
+//!
+//! One primary and two standbys on hosts of their own (network namespaces), with an etcd of three
+//! members at its default timing; commits wait for one standby. A client writes all the time; what
+//! is measured is the time from the fault to the end of its first acknowledged write in a session
+//! that it opened afterwards. For a switchover it is the time between the last write that the old
+//! primary acknowledged and the first of the new one. After each round the log of the client is
+//! held against what is there, and the next one begins when the herd is whole.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a benchmark is for"
+)]
+
+mod patroni;
+mod report;
+mod round;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use manada_testbed::{HerdNode, Programs, ProtectedHerd};
+
+use super::lab::build;
+use report::Figures;
+
+/// The hosts of each herd.
+const NAMES: [&str; 3] = ["db1", "db2", "db3"];
+
+/// In how many turns the rounds of the herds alternate.
+const TURNS: u16 = 5;
+
+/// What `cargo xtask bench failover` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How often each fault happens to a herd of Manada.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    rounds: u16,
+
+    /// Also measure Debian's Patroni, with the same etcd; its package is installed if it is not
+    /// there.
+    #[arg(long)]
+    peer: bool,
+
+    /// How often each fault happens to each of Patroni's herds, which take longer.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    peer_rounds: u16,
+
+    /// Only these faults.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Fault::ALL)]
+    faults: Vec<Fault>,
+
+    /// The program to measure [default: built from here, as it is shipped].
+    #[arg(long, value_name = "PROGRAM")]
+    manada: Option<PathBuf>,
+}
+
+/// What happens to the primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Fault {
+    /// Its postmaster is killed.
+    Postmaster,
+    /// Its host is gone: no link, and nothing runs on it.
+    Power,
+    /// Its host is silent: no link.
+    Silence,
+    /// Its place is given to another.
+    Switchover,
+}
+
+impl Fault {
+    const ALL: [Fault; 4] = [
+        Fault::Postmaster,
+        Fault::Power,
+        Fault::Silence,
+        Fault::Switchover,
+    ];
+
+    fn text(self) -> &'static str {
+        match self {
+            Fault::Postmaster => "postmaster killed",
+            Fault::Power => "host lost: power",
+            Fault::Silence => "host lost: silence",
+            Fault::Switchover => "switchover",
+        }
+    }
+}
+
+/// Whose herd is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Manada,
+    PatroniDefaults,
+    PatroniFastest,
+}
+
+impl Subject {
+    fn text(self) -> &'static str {
+        match self {
+            Subject::Manada => "Manada",
+            Subject::PatroniDefaults => "Patroni, defaults",
+            Subject::PatroniFastest => "Patroni, fastest",
+        }
+    }
+}
+
+/// A herd that is measured, and how its operator switches over.
+struct Measured {
+    subject: Subject,
+    herd: ProtectedHerd,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match arguments.measure() {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench failover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Arguments {
+    fn measure(&self) -> Result<String, String> {
+        let programs = Programs::any().map_err(|error| error.to_string())?;
+        let manada = match &self.manada {
+            Some(program) => program.clone(),
+            None if self.rounds == 0 => PathBuf::new(),
+            None => build()?,
+        };
+        if self.peer {
+            patroni::install()?;
+        }
+        let mut figures = Figures::default();
+        for turn in 0..TURNS {
+            for (subject, rounds) in self.subjects() {
+                let rounds = share(rounds, turn);
+                if rounds == 0 {
+                    continue;
+                }
+                let measured = Measured::start(subject, &manada, &programs)?;
+                for round in 0..rounds {
+                    for fault in &self.faults {
+                        let outcome = measured.round(*fault)?;
+                        eprintln!(
+                            "turn {}, round {}: {}, {}: {outcome}",
+                            turn + 1,
+                            round + 1,
+                            subject.text(),
+                            fault.text()
+                        );
+                        figures.add(subject, *fault, outcome);
+                    }
+                }
+            }
+        }
+        Ok(figures.report(&programs, self.peer))
+    }
+
+    fn subjects(&self) -> Vec<(Subject, u16)> {
+        let mut subjects = vec![(Subject::Manada, self.rounds)];
+        if self.peer {
+            subjects.push((Subject::PatroniDefaults, self.peer_rounds));
+            subjects.push((Subject::PatroniFastest, self.peer_rounds));
+        }
+        subjects
+    }
+}
+
+/// How many of `rounds` belong to that turn.
+fn share(rounds: u16, turn: u16) -> u16 {
+    rounds / TURNS + u16::from(turn < rounds % TURNS)
+}
+
+impl Measured {
+    fn start(
+        subject: Subject,
+        manada: &std::path::Path,
+        programs: &Programs,
+    ) -> Result<Measured, String> {
+        let herd = match subject {
+            Subject::Manada => {
+                ProtectedHerd::start(manada, programs, &NAMES).map_err(|error| error.to_string())?
+            }
+            Subject::PatroniDefaults => patroni::start(programs, patroni::DEFAULTS)?,
+            Subject::PatroniFastest => patroni::start(programs, patroni::FASTEST)?,
+        };
+        herd.prepare_for_clients();
+        Ok(Measured { subject, herd })
+    }
+
+    /// The operator's command on the primary's host that gives its place to another.
+    fn switchover(&self, from: &HerdNode, to: &HerdNode) -> Command {
+        match self.subject {
+            Subject::Manada => {
+                let mut command = from.agent_program();
+                command.args(["switchover", "--to", to.name(), "--yes"]);
+                command
+            }
+            Subject::PatroniDefaults | Subject::PatroniFastest => patroni::switchover(from, to),
+        }
+    }
+}

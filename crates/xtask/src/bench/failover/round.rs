@@ -1,0 +1,219 @@
+//! One fault, from a whole herd to a whole herd.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manada_testbed::checker::{End, History, Recorder};
+use manada_testbed::faults::Partition;
+use manada_testbed::workload::{Manners, Site, TABLE, Workload};
+use manada_testbed::{HerdNode, poll_until};
+
+use super::{Fault, Measured};
+
+/// How the client behaves: it retries soon, and gives up what is not answered.
+const MANNERS: Manners = Manners {
+    connect_max: Duration::from_millis(500),
+    statement_max: Duration::from_secs(1),
+    pause: Duration::from_millis(2),
+    retry_pause: Duration::from_millis(20),
+};
+
+/// How many writes are acknowledged before the fault, and after it.
+const WARM_UP: usize = 50;
+
+/// How long the herd may take until a write is acknowledged again, and until it is whole.
+const AWAY_MAX: Duration = Duration::from_secs(120);
+
+/// What came of a round.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    /// How long no write was acknowledged.
+    pub(super) away: Duration,
+    /// How long it took after that, with the fault healed, until the herd was whole.
+    pub(super) whole: Duration,
+    /// How many promises were not kept.
+    pub(super) violations: usize,
+    /// How many writes were acknowledged.
+    pub(super) acknowledged: usize,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "writes away {:.3} s, whole {:.1} s later; {} acknowledged, {} violations",
+            self.away.as_secs_f64(),
+            self.whole.as_secs_f64(),
+            self.acknowledged,
+            self.violations
+        )
+    }
+}
+
+impl Measured {
+    pub(super) fn round(&self, fault: Fault) -> Result<Outcome, String> {
+        let herd = &self.herd;
+        herd.become_whole(AWAY_MAX)
+            .map_err(|why| format!("the herd is not whole: {why}"))?;
+        let primary = herd.primary();
+        primary.try_sql(&format!("TRUNCATE {TABLE}"))?;
+
+        let recorder = Arc::new(Recorder::new());
+        let site = Site {
+            host: herd.client().clone(),
+            servers: herd.servers(),
+            writers: 1,
+            readers: 0,
+            settled: false,
+        };
+        let workload = Workload::start(vec![site], MANNERS, &recorder);
+        written(&recorder, WARM_UP, Duration::ZERO)?;
+
+        let at = recorder.now();
+        let lost = self.inflict(fault, primary)?;
+        let back = |history: &History| first_after(history, fault, primary.name(), at);
+        if !poll_until(AWAY_MAX, || {
+            recorder.look(|history| back(history).is_some())
+        }) {
+            return Err(format!(
+                "no write is acknowledged {AWAY_MAX:?} after the fault\n{}",
+                herd.last_words()
+            ));
+        }
+        written(&recorder, WARM_UP, at)?;
+        workload.stop();
+        if let Some(partition) = lost {
+            partition.heal();
+            herd.etcd().restart(primary.host());
+            primary.start_agent();
+        }
+        let whole = herd
+            .become_whole(AWAY_MAX)
+            .map_err(|why| format!("the herd did not become whole again: {why}"))?;
+        let history = recorder.history();
+        let violations = history.violations(&self.end()?);
+        for violation in &violations {
+            eprintln!("  {violation}");
+        }
+        Ok(Outcome {
+            away: back(&history).expect("it was seen"),
+            whole,
+            violations: violations.len(),
+            acknowledged: history.acknowledged().count(),
+        })
+    }
+
+    /// A partition where the primary's host is lost.
+    fn inflict(&self, fault: Fault, primary: &HerdNode) -> Result<Option<Partition>, String> {
+        match fault {
+            Fault::Postmaster => {
+                primary.kill_postmaster();
+                Ok(None)
+            }
+            Fault::Power => {
+                let partition = Partition::isolating(primary.host());
+                primary.host().crash();
+                Ok(Some(partition))
+            }
+            Fault::Silence => Ok(Some(Partition::isolating(primary.host()))),
+            Fault::Switchover => {
+                let standbys = self.herd.standbys();
+                let to = standbys
+                    .iter()
+                    .find(|node| is_synchronous(primary, node))
+                    .ok_or("no synchronous standby to switch to")?;
+                let output = self
+                    .switchover(primary, to)
+                    .output()
+                    .map_err(|error| format!("the switchover can't be run: {error}"))?;
+                if !output.status.success() {
+                    return Err(format!(
+                        "the switchover failed: {}{}",
+                        String::from_utf8_lossy(&output.stdout),
+                        String::from_utf8_lossy(&output.stderr)
+                    ));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// What is there, on each node.
+    fn end(&self) -> Result<End, String> {
+        let numbers = format!("SELECT string_agg(number::text, ',' ORDER BY number) FROM {TABLE}");
+        let primary = self.herd.primary();
+        let lsn = primary.try_sql("SELECT pg_current_wal_flush_lsn()")?;
+        let mut states = BTreeMap::new();
+        for node in self.herd.nodes() {
+            let replayed = format!(
+                "SELECT CASE WHEN pg_is_in_recovery()
+                        THEN pg_last_wal_replay_lsn() >= '{lsn}' ELSE true END"
+            );
+            if !poll_until(AWAY_MAX, || node.try_sql(&replayed).as_deref() == Ok("t")) {
+                return Err(format!("{} does not replay up to {lsn}", node.name()));
+            }
+            states.insert(node.name().to_owned(), node.try_sql(&numbers)?);
+        }
+        let state: BTreeSet<u64> = states[primary.name()]
+            .split(',')
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        Ok(End {
+            state,
+            digests: states,
+            reigns: Vec::new(),
+        })
+    }
+}
+
+/// Whether commits on `primary` wait for that node.
+fn is_synchronous(primary: &HerdNode, node: &HerdNode) -> bool {
+    let state = primary.try_sql(&format!(
+        "SELECT sync_state IN ('sync', 'quorum') FROM pg_stat_replication
+         WHERE application_name = '{}'",
+        node.name()
+    ));
+    state.as_deref() == Ok("t")
+}
+
+/// Waits for so many acknowledged writes that were asked for after that time.
+fn written(recorder: &Recorder, count: usize, after: Duration) -> Result<(), String> {
+    let came = poll_until(AWAY_MAX, || {
+        recorder.look(|history| {
+            let later = history
+                .acknowledged()
+                .filter(|write| write.invoked >= after);
+            later.count() >= count
+        })
+    });
+    if came {
+        Ok(())
+    } else {
+        Err(format!(
+            "not {count} writes were acknowledged in {AWAY_MAX:?}"
+        ))
+    }
+}
+
+/// How long writes were away, once one is acknowledged again.
+fn first_after(history: &History, fault: Fault, primary: &str, at: Duration) -> Option<Duration> {
+    match fault {
+        // A session that was open before is no proof of anything.
+        Fault::Postmaster | Fault::Power | Fault::Silence => {
+            let mut later = history.acknowledged().filter(|write| write.opened >= at);
+            later.next().map(|write| write.ended - at)
+        }
+        Fault::Switchover => {
+            let mut by_another = history.acknowledged().filter(|write| write.node != primary);
+            let first = by_another.next()?;
+            let last = history
+                .acknowledged()
+                .filter(|write| write.node == primary && write.ended <= first.ended)
+                .map(|write| write.ended)
+                .max()?;
+            Some(first.ended - last)
+        }
+    }
+}
