@@ -98,18 +98,14 @@ impl Shared {
     /// the end of its WAL in `pg_control`; a standby may have received more than it says there.
     fn stopped(&self, known_rule: RuleId) -> ServerFacts {
         let data_directory = &self.node.file.data_directory;
-        let unknown = ServerFacts::Stopped {
-            clean_end: None,
-            was_primary: false,
-        };
         if self.rejoin_is_unfinished() {
-            return unknown;
+            return ServerFacts::Unusable;
         }
         let control_file = match ControlFile::read(data_directory) {
             Ok(control_file) => control_file,
             Err(error) => {
-                tracing::warn!(%error, "where the stopped server's WAL ends can't be told");
-                return unknown;
+                tracing::warn!(%error, "the stopped server's data can't be used");
+                return ServerFacts::Unusable;
             }
         };
         let clean_end = (control_file.state == DatabaseState::ShutDown).then(|| Position {

@@ -24,7 +24,7 @@ use manada_core::input::Outcome;
 use manada_core::position::RuleId;
 use manada_core::server::ServerFacts;
 use manada_herd::{Member, Node};
-use manada_postgres::os_user::OsUserError;
+use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::transport::Peer;
 
 pub use error::OrderError;
@@ -55,7 +55,12 @@ struct Shared {
 impl LocalServer {
     /// The server of a node, running or not. Changes nothing.
     pub fn new(node: Node) -> Result<LocalServer, OsUserError> {
-        let peer = node.peer()?;
+        // Its home is its user's, as its data is, which a broken disk may have lost.
+        let user = OsUser::of_data_directory(node.home.path())?;
+        let peer = Peer {
+            uid: user.uid(),
+            gid: user.gid(),
+        };
         let watch = Watch::new(&node.file.data_directory);
         let members = members::read(&node.home.members_file());
         Ok(LocalServer {

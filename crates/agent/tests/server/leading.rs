@@ -1,0 +1,88 @@
+//! One leader after the other.
+
+use manada_core::action::{Order, Stop};
+use manada_core::input::Outcome;
+use manada_core::server::{Enforced, Gate};
+use manada_testbed::{Outcome as TestOutcome, Programs};
+
+use crate::flock::{Flock, any_1, block_on, name, rule, rule_id};
+
+pub(crate) fn a_standby_takes_over_and_the_other_follows(programs: Programs) -> TestOutcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 2).await;
+        let (n1, n2, n3) = (flock.n1(), flock.n2(), flock.n3());
+        n1.done(Order::Enforce(Enforced::Policy(any_1(&["n2", "n3"]))))
+            .await;
+        let Outcome::RuleWritten { lsn } = n1.done(Order::WriteRule(rule(1, 0, "n1"))).await else {
+            panic!("no rule");
+        };
+        let facts = n1
+            .primary_that("is followed by two", |facts| {
+                facts
+                    .followers
+                    .iter()
+                    .filter(|it| it.flush_lsn >= lsn)
+                    .count()
+                    == 2
+            })
+            .await;
+        assert_eq!(facts.enforced, Enforced::Policy(any_1(&["n2", "n3"])));
+        assert_eq!(facts.gate, Gate::Open);
+        assert_eq!(facts.position.rule, rule_id(1, 0));
+        n1.session()
+            .await
+            .batch_execute("SET synchronous_commit = on; CREATE TABLE seen AS SELECT 1 AS number")
+            .await
+            .expect("acknowledged");
+
+        n1.done(Order::Stop(Stop::Immediate)).await;
+        n1.server.died().await;
+        for recruit in [n2, n3] {
+            recruit.done(Order::StopReceiving).await;
+            let facts = recruit
+                .standby_that("is settled", |facts| facts.settled)
+                .await;
+            assert_eq!(facts.follows, None);
+            assert!(!facts.streams);
+            assert_eq!(facts.position.rule, rule_id(1, 0));
+            assert!(facts.position.flush_lsn >= lsn);
+        }
+        n2.done(Order::Promote).await;
+        let facts = n2.primary_that("is promoted", |_| true).await;
+        assert_eq!(facts.enforced, Enforced::Nobody);
+        assert_eq!(facts.gate, Gate::Closed);
+        let Outcome::RuleWritten { lsn } = n2.done(Order::WriteRule(rule(2, 0, "n2"))).await else {
+            panic!("no rule");
+        };
+        n3.done(Order::Follow { leader: name("n2") }).await;
+        n2.primary_that("has its rule at n3", |facts| {
+            facts
+                .followers
+                .iter()
+                .any(|it| it.name == name("n3") && it.streaming && it.flush_lsn >= lsn)
+        })
+        .await;
+        n2.done(Order::Enforce(Enforced::Policy(any_1(&["n3"]))))
+            .await;
+        n2.done(Order::SetGate(Gate::Open)).await;
+        let facts = n2.primary_that("lets clients in", |_| true).await;
+        assert_eq!(facts.gate, Gate::Open);
+        assert_eq!(facts.enforced, Enforced::Policy(any_1(&["n3"])));
+        n2.session()
+            .await
+            .batch_execute("SET synchronous_commit = on; INSERT INTO seen VALUES (2)")
+            .await
+            .expect("acknowledged");
+        assert_eq!(
+            n2.value("SELECT string_agg(number::text, ' ') FROM seen")
+                .await,
+            "1 2"
+        );
+        assert_eq!(
+            n3.value("SELECT epoch::text FROM manada.rule ORDER BY epoch DESC LIMIT 1")
+                .await,
+            "2"
+        );
+    });
+    Ok(())
+}
