@@ -1,0 +1,256 @@
+//! What a herd does when its leader is lost.
+
+mod herd;
+
+use herd::{Herd, Runs, any, epoch, name, server};
+use manada_core::action::{Order, Stop};
+use manada_core::input::Command;
+use manada_core::obstacle::Obstacle;
+use manada_core::record::WhenShort;
+use manada_core::standing::Standing;
+
+#[test]
+fn a_killed_server_is_replaced_at_once_by_the_furthest_follower() {
+    let mut herd = Herd::of_three();
+    herd.write("a");
+    herd.run(100);
+    herd.kill_server("a");
+    let took = herd.run_until("another leader", |herd| {
+        herd.leader().is_some_and(|leader| leader != name("a"))
+    });
+    assert!(took < 600, "it took {took} ms");
+    herd.settle();
+    assert_eq!(herd.record.value.epoch, epoch(2));
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_host_that_is_lost_is_replaced_after_its_lease() {
+    let mut herd = Herd::of_three();
+    herd.write("a");
+    herd.run(100);
+    herd.power_off("a");
+    let took = herd.run_until("another leader", |herd| herd.leader().is_some());
+    assert!((2_000..3_500).contains(&took), "it took {took} ms");
+    assert_eq!(*herd.policy(), any(1, &["c"]));
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_former_leader_comes_back_as_a_standby_and_is_taken_into_the_policy() {
+    let mut herd = Herd::of_three();
+    herd.power_off("a");
+    herd.run_until("another leader", |herd| herd.leader().is_some());
+    herd.power_on("a");
+    herd.settle();
+    herd.run_until("both in the policy", |herd| {
+        herd.policy().standbys.len() == 2 && herd.is_whole()
+    });
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_diverged_leader_is_brought_back_before_it_follows() {
+    let mut herd = Herd::of_three();
+    herd.write("a");
+    herd.run(50);
+    herd.host("b").server.follows = None;
+    herd.host("c").server.follows = None;
+    assert!(
+        herd.write("a").is_some(),
+        "it hangs, and is in the WAL of a"
+    );
+    herd.power_off("a");
+    herd.run_until("another leader", |herd| herd.leader().is_some());
+    herd.write("b");
+    let before = herd.now;
+    herd.power_on("a");
+    herd.settle();
+    let rejoined = herd
+        .orders_since(before)
+        .iter()
+        .any(|(who, order)| *who == name("a") && matches!(order, Order::Rejoin { .. }));
+    assert!(rejoined);
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_leader_whose_agent_is_gone_goes_on_leading() {
+    let mut herd = Herd::of_three();
+    herd.kill_agent("a");
+    herd.run(10_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+    let obstacles = herd.host("b").core.obstacles();
+    assert!(obstacles.contains(&Obstacle::LeaderAnswers { leader: name("a") }));
+    herd.start_agent("a");
+    herd.settle();
+    assert_eq!(herd.record.value.epoch, epoch(1));
+}
+
+#[test]
+fn a_lost_store_demotes_nobody() {
+    let mut herd = Herd::of_three();
+    herd.set_store(false);
+    herd.run(20_000);
+    assert!(herd.write("a").is_some());
+    herd.run(100);
+    assert_eq!(herd.acknowledged.len(), 1);
+    herd.set_store(true);
+    herd.run(5_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+}
+
+#[test]
+fn nobody_leads_whose_recruits_do_not_cover_the_policy() {
+    let members = [("a", server(1)), ("b", server(1)), ("c", server(1))];
+    let mut herd = Herd::new(&members, 2, WhenShort::Block);
+    herd.settle();
+    herd.write("a");
+    herd.run(100);
+    assert_eq!(herd.acknowledged.len(), 1);
+    // ANY 2 (b, c): one of them is enough.
+    herd.power_off("a");
+    herd.power_off("b");
+    herd.run(30_000);
+    assert_eq!(herd.record.value.leader, Some(name("c")));
+    // It leads behind a closed gate: commits wait for two, and there are none.
+    assert_eq!(herd.leader(), None);
+    herd.power_on("b");
+    herd.power_on("a");
+    herd.settle();
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn with_any_1_of_two_a_lone_survivor_waits_for_the_other() {
+    let mut herd = Herd::of_three();
+    herd.write("a");
+    herd.run(100);
+    herd.power_off("a");
+    herd.power_off("b");
+    herd.run(30_000);
+    assert_eq!(herd.record.value.leader, None);
+    let obstacles = herd.host("c").core.obstacles();
+    let blocked = obstacles.iter().any(|obstacle| {
+        matches!(obstacle, Obstacle::NotCovered { missing, needed: Some(1), .. }
+            if *missing == [name("b"), name("a")])
+    });
+    assert!(blocked, "{obstacles:?}");
+    herd.power_on("b");
+    herd.settle();
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn without_a_follower_the_leader_starts_in_place() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Degrade);
+    herd.settle();
+    herd.power_off("b");
+    herd.run_until("commits that wait for nobody", |herd| {
+        !herd.policy().is_synchronous() && herd.is_whole()
+    });
+    herd.kill_server("a");
+    herd.settle();
+    assert_eq!(herd.record.value.epoch, epoch(1));
+    assert_eq!(herd.host("a").server.runs, Runs::Primary);
+}
+
+#[test]
+fn a_server_that_hangs_is_replaced() {
+    let mut herd = Herd::of_three();
+    herd.hang_server("a");
+    let took = herd.run_until("another leader", |herd| {
+        herd.leader().is_some_and(|leader| leader != name("a"))
+    });
+    assert!((5_000..6_000).contains(&took), "it took {took} ms");
+    herd.settle();
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn two_nodes_with_degrade_go_on_with_one_and_arm_again() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Degrade);
+    herd.settle();
+    herd.write("a");
+    herd.run(100);
+    herd.power_off("a");
+    herd.run_until("b leads alone", |herd| herd.leader() == Some(name("b")));
+    assert!(!herd.policy().is_synchronous());
+    herd.write("b");
+    herd.run(100);
+    herd.power_on("a");
+    herd.run_until("a in the policy", |herd| {
+        *herd.policy() == any(1, &["a"]) && herd.is_whole()
+    });
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_dead_standby_is_left_out_of_the_policy_and_taken_in_again() {
+    let mut herd = Herd::of_three();
+    herd.power_off("c");
+    herd.run_until("c is left out", |herd| {
+        *herd.policy() == any(1, &["b"]) && herd.is_whole()
+    });
+    herd.power_on("c");
+    herd.run_until("c is taken in", |herd| {
+        *herd.policy() == any(1, &["b", "c"]) && herd.is_whole()
+    });
+    assert_eq!(herd.record.value.epoch, epoch(1));
+}
+
+#[test]
+fn a_switchover_hands_over_without_a_rewind() {
+    let mut herd = Herd::of_three();
+    herd.write("a");
+    herd.run(100);
+    let before = herd.now;
+    herd.command(
+        "a",
+        Command::Switchover {
+            to: Some(name("c")),
+        },
+    );
+    let took = herd.run_until("c leads", |herd| herd.leader() == Some(name("c")));
+    assert!(took < 500, "it took {took} ms");
+    herd.settle();
+    let rejoined = herd
+        .orders_since(before)
+        .iter()
+        .any(|(_, order)| matches!(order, Order::Rejoin { .. } | Order::Stop(Stop::Immediate)));
+    assert!(!rejoined, "{}", herd.tail());
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_paused_herd_does_nothing_by_itself() {
+    let mut herd = Herd::of_three();
+    herd.command("b", Command::Pause);
+    herd.run(500);
+    herd.power_off("a");
+    herd.run(20_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+    assert!(herd.host("b").core.obstacles().contains(&Obstacle::Paused));
+    herd.command("b", Command::Resume);
+    herd.run_until("another leader", |herd| herd.leader().is_some());
+}
+
+#[test]
+fn an_operator_can_move_a_healthy_leader() {
+    let mut herd = Herd::of_three();
+    herd.command(
+        "b",
+        Command::Failover {
+            to: Some(name("c")),
+            allow_loss_bytes: None,
+        },
+    );
+    herd.run_until("c leads", |herd| herd.leader() == Some(name("c")));
+    herd.settle();
+    assert!(matches!(
+        herd.host("a").core.standing(),
+        Standing::Following { .. }
+    ));
+}

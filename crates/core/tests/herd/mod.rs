@@ -1,0 +1,788 @@
+//! A herd on one thread: cores, a store that is a value, and servers whose WAL is a list.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use manada_core::action::{Action, Order, Rung, Stop};
+use manada_core::input::{Command, Input, LeaderServer, Outcome, StoreState};
+use manada_core::lease::Lease;
+use manada_core::message::Message;
+use manada_core::node::{Limits, Node};
+use manada_core::policy::Policy;
+use manada_core::position::{Epoch, Position, RuleId};
+use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, WhenShort};
+use manada_core::server::{
+    Enforced, Follower, Gate, PrimaryFacts, Promise, ServerFacts, StandbyFacts,
+};
+use manada_core::standing::Standing;
+use manada_core::timer::{Moment, Timer, Timings};
+use manada_model::{Lsn, NodeName, SyncMethod};
+
+/// How many events a test may take: far more than any needs.
+const EVENTS_MAX: usize = 200_000;
+
+/// How often servers are looked at, and WAL is sent, in milliseconds.
+const LOOK_EVERY: u64 = 20;
+
+pub(crate) fn name(text: &str) -> NodeName {
+    text.parse().expect("a name")
+}
+
+/// `ANY count` of those.
+pub(crate) fn any(count: u32, standbys: &[&str]) -> Policy {
+    Policy {
+        method: SyncMethod::Any,
+        count,
+        standbys: standbys.iter().map(|text| name(text)).collect(),
+    }
+}
+
+pub(crate) fn server(priority: u8) -> MemberRole {
+    MemberRole::Server { priority }
+}
+
+/// One thing in the WAL, at the LSN that is its index plus one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Commit(u64),
+    Rule(RuleId),
+    Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Runs {
+    Stopped { clean: bool },
+    Hangs,
+    Standby,
+    Primary,
+}
+
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) runs: Runs,
+    pub(crate) wal: Vec<Entry>,
+    pub(crate) follows: Option<NodeName>,
+    pub(crate) was_primary: bool,
+    pub(crate) recovery_end: usize,
+    pub(crate) enforced: Enforced,
+    pub(crate) gate: Gate,
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) core: Node,
+    pub(crate) disk: Promise,
+    pub(crate) server: Server,
+    /// Power, agent and network: a host is there or it is not.
+    pub(crate) up: bool,
+    pub(crate) agent: bool,
+    /// Orders of that kind fail so often.
+    pub(crate) failing: Option<(&'static str, u32)>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Input(NodeName, Input),
+    Finish(NodeName, Action),
+    Look,
+}
+
+/// A herd.
+pub(crate) struct Herd {
+    pub(crate) now: u64,
+    pub(crate) hosts: BTreeMap<NodeName, Host>,
+    pub(crate) record: Versioned<Record>,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) store_is_up: bool,
+    pub(crate) acknowledged: BTreeSet<u64>,
+    pub(crate) journal: Vec<(u64, NodeName, Action)>,
+    events: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    waiting: Vec<(NodeName, usize, u64)>,
+    next_value: u64,
+}
+
+impl Herd {
+    /// `a` leads, all others follow, and commits wait for `count` of them.
+    pub(crate) fn new(members: &[(&str, MemberRole)], count: u32, when_short: WhenShort) -> Herd {
+        let timings = Timings::default();
+        let limits = Limits {
+            timings,
+            loss_bytes_max: 10,
+        };
+        let founder = name(members[0].0);
+        let standbys: Vec<&str> = members[1..].iter().map(|(text, _)| *text).collect();
+        let policy = if count == 0 {
+            Policy::asynchronous()
+        } else {
+            any(count, &standbys)
+        };
+        let record = Record::found(
+            founder.clone(),
+            Position::default(),
+            policy.clone(),
+            Desired {
+                method: SyncMethod::Any,
+                count,
+                standbys: None,
+                when_short,
+            },
+            members
+                .iter()
+                .map(|(text, role)| (name(text), *role))
+                .collect(),
+        );
+        let host = |text: &str| {
+            let leads = name(text) == founder;
+            let server = Server {
+                runs: if leads { Runs::Primary } else { Runs::Standby },
+                wal: Vec::new(),
+                follows: (!leads).then(|| founder.clone()),
+                was_primary: leads,
+                recovery_end: 0,
+                enforced: Enforced::Policy(policy.clone()),
+                gate: Gate::Open,
+            };
+            Host {
+                core: Node::new(name(text), Promise::default(), limits.clone()),
+                disk: Promise::default(),
+                server,
+                up: true,
+                agent: true,
+                failing: None,
+            }
+        };
+        let mut herd = Herd {
+            now: 0,
+            hosts: members
+                .iter()
+                .map(|(text, _)| (name(text), host(text)))
+                .collect(),
+            record: Versioned {
+                revision: Revision(1),
+                value: record,
+            },
+            lease: None,
+            store_is_up: true,
+            acknowledged: BTreeSet::new(),
+            journal: Vec::new(),
+            events: BTreeMap::new(),
+            sequence: 0,
+            waiting: Vec::new(),
+            next_value: 1,
+        };
+        herd.schedule(0, Event::Look);
+        for host in herd.hosts.keys().cloned().collect::<Vec<_>>() {
+            let record = herd.record.clone();
+            herd.schedule(0, Event::Input(host, Input::Record(record)));
+        }
+        herd
+    }
+
+    /// A leader `a` with two standbys `b` and `c`, any one of which has to have a commit.
+    pub(crate) fn of_three() -> Herd {
+        let members = [("a", server(1)), ("b", server(1)), ("c", server(1))];
+        let mut herd = Herd::new(&members, 1, WhenShort::Block);
+        herd.settle();
+        herd.run(100);
+        herd
+    }
+
+    /// Lets that many milliseconds pass.
+    pub(crate) fn run(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds;
+        for _ in 0..EVENTS_MAX {
+            let event = self.events.first_key_value().map(|((due, _), _)| *due);
+            let timer = self.next_timer();
+            match (event, timer) {
+                (event, Some((due, host, timer)))
+                    if due <= end && event.is_none_or(|event| due < event) =>
+                {
+                    self.now = due.max(self.now);
+                    self.handle(&host, Input::Timer(timer));
+                }
+                (Some(due), _) if due <= end => {
+                    self.now = due.max(self.now);
+                    let (_, event) = self.events.pop_first().expect("it was seen");
+                    self.happen(event);
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+        panic!("the herd does not come to rest: {:#?}", self.tail());
+    }
+
+    /// Lets time pass until it is so, at most half a minute.
+    pub(crate) fn run_until(&mut self, what: &str, is_so: impl Fn(&Herd) -> bool) -> u64 {
+        let begin = self.now;
+        while !is_so(self) {
+            assert!(
+                self.now - begin < 60_000,
+                "{what} did not happen\n{}\n{}",
+                self.tail(),
+                self.state()
+            );
+            self.run(10);
+        }
+        self.now - begin
+    }
+
+    /// Until somebody leads with an open gate under one policy, and all others that are up follow.
+    pub(crate) fn settle(&mut self) -> u64 {
+        self.run_until("a whole herd", Herd::is_whole)
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        let Some(leader) = self.leader() else {
+            return false;
+        };
+        self.record.value.policies.len() == 1
+            && self
+                .hosts
+                .iter()
+                .filter(|(name, host)| **name != leader && host.up && host.agent)
+                .all(|(name, host)| {
+                    !self.record.value.members.contains_key(name)
+                        || (host.server.runs == Runs::Standby
+                            && host.server.follows.as_ref() == Some(&leader))
+                })
+    }
+
+    /// Who leads with an open gate, by its own word and the record's.
+    pub(crate) fn leader(&self) -> Option<NodeName> {
+        let leader = self.record.value.leader.clone()?;
+        let host = &self.hosts[&leader];
+        let leads = matches!(host.core.standing(), Standing::Leading { .. });
+        (leads && host.up && host.server.runs == Runs::Primary && host.server.gate == Gate::Open)
+            .then_some(leader)
+    }
+
+    pub(crate) fn host(&mut self, text: &str) -> &mut Host {
+        self.hosts.get_mut(&name(text)).expect("a member")
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.record.value.policies.last().expect("one").policy
+    }
+
+    /// A commit on that node; its value, if the server takes it.
+    pub(crate) fn write(&mut self, text: &str) -> Option<u64> {
+        let value = self.next_value;
+        let host = self.host(text);
+        if !host.up || host.server.runs != Runs::Primary || host.server.gate == Gate::Closed {
+            return None;
+        }
+        host.server.wal.push(Entry::Commit(value));
+        let end = host.server.wal.len();
+        self.next_value += 1;
+        self.waiting.push((name(text), end, value));
+        Some(value)
+    }
+
+    pub(crate) fn command(&mut self, text: &str, command: Command) {
+        self.schedule(0, Event::Input(name(text), Input::Command(command)));
+    }
+
+    /// The postmaster is killed; the agent sees it.
+    pub(crate) fn kill_server(&mut self, text: &str) {
+        let server = &mut self.host(text).server;
+        server.runs = Runs::Stopped { clean: false };
+        self.drop_sessions(text);
+        self.look_at(&name(text));
+    }
+
+    pub(crate) fn hang_server(&mut self, text: &str) {
+        self.host(text).server.runs = Runs::Hangs;
+        self.drop_sessions(text);
+    }
+
+    /// The host is gone at once.
+    pub(crate) fn power_off(&mut self, text: &str) {
+        let host = self.host(text);
+        host.up = false;
+        host.server.runs = Runs::Stopped { clean: false };
+        self.drop_sessions(text);
+    }
+
+    /// It boots: a new agent, with what was on its disk.
+    pub(crate) fn power_on(&mut self, text: &str) {
+        let disk = self.host(text).disk;
+        let limits = Limits {
+            timings: Timings::default(),
+            loss_bytes_max: 10,
+        };
+        let host = self.host(text);
+        host.core = Node::new(name(text), disk, limits);
+        host.up = true;
+        host.agent = true;
+        let record = self.record.clone();
+        self.handle(&name(text), Input::Record(record));
+        self.look_at(&name(text));
+    }
+
+    /// The agent ends; the server goes on.
+    pub(crate) fn kill_agent(&mut self, text: &str) {
+        self.host(text).agent = false;
+    }
+
+    pub(crate) fn start_agent(&mut self, text: &str) {
+        self.power_on(text);
+    }
+
+    pub(crate) fn set_store(&mut self, up: bool) {
+        self.store_is_up = up;
+        let state = if up {
+            StoreState::Reachable
+        } else {
+            StoreState::Unreachable
+        };
+        for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
+            self.schedule(0, Event::Input(host, Input::Store(state)));
+        }
+    }
+
+    /// Everything that was acknowledged is in the leader's WAL.
+    pub(crate) fn assert_nothing_lost(&self) {
+        let leader = self.leader().expect("a leader");
+        let wal = &self.hosts[&leader].server.wal;
+        for value in &self.acknowledged {
+            assert!(
+                wal.contains(&Entry::Commit(*value)),
+                "{value} was acknowledged, and is not on {leader}"
+            );
+        }
+    }
+
+    /// The orders that were given from a moment on, without those that happen all the time.
+    pub(crate) fn orders_since(&self, moment: u64) -> Vec<(NodeName, &Order)> {
+        self.journal
+            .iter()
+            .filter(|(when, _, _)| *when >= moment)
+            .map(|(_, who, action)| (who.clone(), &action.order))
+            .collect()
+    }
+
+    pub(crate) fn state(&self) -> String {
+        let mut text = format!("{:?}\n", self.record);
+        for (name, host) in &self.hosts {
+            text += &format!(
+                "{name}: {:?} promise {:?} server {:?} {:?} {:?} {:?}, wal {:?}\n  timers {:?}\n  {:?}\n",
+                host.core.standing(),
+                host.disk,
+                host.server.runs,
+                host.server.follows,
+                host.server.gate,
+                host.server.enforced,
+                host.server.wal.iter().rev().take(4).collect::<Vec<_>>(),
+                host.core.timers(),
+                host.core.obstacles(),
+            );
+        }
+        text
+    }
+
+    pub(crate) fn tail(&self) -> String {
+        self.journal
+            .iter()
+            .filter(|(_, _, action)| !matches!(action.order, Order::RenewLease { .. }))
+            .rev()
+            .take(60)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .map(|(when, who, action)| format!("{when} {who} {:?}\n", action))
+            .collect()
+    }
+
+    fn schedule(&mut self, after: u64, event: Event) {
+        self.sequence += 1;
+        self.events.insert((self.now + after, self.sequence), event);
+    }
+
+    fn next_timer(&self) -> Option<(u64, NodeName, Timer)> {
+        self.hosts
+            .iter()
+            .filter(|(_, host)| host.up && host.agent)
+            .filter_map(|(name, host)| {
+                let (due, timer) = host.core.poll_timeout()?;
+                Some((due.0.as_millis() as u64, name.clone(), timer))
+            })
+            .min()
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Input(host, input) => self.handle(&host, input),
+            Event::Finish(host, action) => self.finish(&host, action),
+            Event::Look => {
+                self.stream();
+                for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
+                    self.look_at(&host);
+                    if self.store_is_up
+                        && let Some(lease) = self.lease.clone()
+                    {
+                        self.handle(&host, Input::Lease(lease));
+                        let record = self.record.clone();
+                        self.handle(&host, Input::Record(record));
+                    }
+                }
+                self.schedule(LOOK_EVERY, Event::Look);
+            }
+        }
+    }
+
+    fn look_at(&mut self, host: &NodeName) {
+        let facts = self.facts(host);
+        self.handle(host, Input::Server(facts));
+    }
+
+    fn handle(&mut self, name: &NodeName, input: Input) {
+        let now = Moment(Duration::from_millis(self.now));
+        let host = self.hosts.get_mut(name).expect("a member");
+        if !host.up || !host.agent {
+            return;
+        }
+        host.core.handle(input, now);
+        let mut actions = Vec::new();
+        while let Some(action) = host.core.poll_action() {
+            actions.push(action);
+        }
+        for action in actions {
+            self.journal.push((self.now, name.clone(), action.clone()));
+            let takes = match &action.order {
+                Order::Send { .. } => 1,
+                Order::Swap { .. } | Order::RenewLease { .. } => 5,
+                Order::Promise(_) => 3,
+                Order::ProbeLeader { .. } => 100,
+                Order::Promote => 140,
+                _ => 10,
+            };
+            self.schedule(takes, Event::Finish(name.clone(), action));
+        }
+    }
+
+    fn finish(&mut self, name: &NodeName, action: Action) {
+        let host = &self.hosts[name];
+        if !host.up || !host.agent {
+            return;
+        }
+        let on_server = !matches!(
+            action.order,
+            Order::Swap { .. }
+                | Order::RenewLease { .. }
+                | Order::Send { .. }
+                | Order::Promise(_)
+                | Order::ProbeLeader { .. }
+                | Order::Deadman { .. }
+        );
+        let Some(outcome) = self.execute(name, &action.order) else {
+            return;
+        };
+        if on_server {
+            self.look_at(name);
+        }
+        let done = Input::Done {
+            action: action.id,
+            outcome,
+        };
+        self.handle(name, done);
+    }
+
+    fn execute(&mut self, name: &NodeName, order: &Order) -> Option<Outcome> {
+        let kind = format!("{order:?}");
+        if let Some((failing, left)) = &mut self.host(name.as_str()).failing
+            && *left > 0
+            && kind.starts_with(*failing)
+        {
+            *left -= 1;
+            return Some(Outcome::Failed);
+        }
+        match order {
+            Order::Swap { expected, record } => return Some(self.swap(*expected, record)),
+            Order::RenewLease {
+                expected,
+                holds_for,
+                flush_lsn,
+            } => {
+                if !self.store_is_up {
+                    return Some(Outcome::Unknown);
+                }
+                if *expected != self.record.revision {
+                    return Some(Outcome::Conflict(self.record.clone()));
+                }
+                self.lease = Some(Lease {
+                    epoch: self.record.value.epoch,
+                    leader: name.clone(),
+                    beat: self.lease.as_ref().map_or(1, |lease| lease.beat + 1),
+                    holds_for: *holds_for,
+                    flush_lsn: *flush_lsn,
+                });
+                return Some(Outcome::Done);
+            }
+            Order::Promise(promise) => {
+                let disk = &mut self.host(name.as_str()).disk;
+                assert!(promise.epoch >= disk.epoch, "a promise went back");
+                *disk = *promise;
+                return Some(Outcome::Done);
+            }
+            Order::Send { to, message } => {
+                self.deliver(name, to, message.clone());
+                return None;
+            }
+            Order::ProbeLeader { leader } => {
+                let asked = &self.hosts[leader];
+                let answers = asked.up && asked.server.runs == Runs::Primary;
+                let answer = if answers {
+                    LeaderServer::Answers
+                } else {
+                    LeaderServer::Silent
+                };
+                self.handle(name, Input::LeaderServer(answer));
+                return None;
+            }
+            Order::Deadman { .. } => return Some(Outcome::Done),
+            _ => {}
+        }
+        Some(self.execute_on_server(name, order))
+    }
+
+    fn execute_on_server(&mut self, name: &NodeName, order: &Order) -> Outcome {
+        let source = match order {
+            Order::Rejoin { leader, .. } | Order::FetchWal { from: leader, .. } => {
+                let host = &self.hosts[leader];
+                if !host.up {
+                    return Outcome::Failed;
+                }
+                host.server.wal.clone()
+            }
+            _ => Vec::new(),
+        };
+        let server = &mut self.hosts.get_mut(name).expect("a member").server;
+        match order {
+            Order::StartStandby { follow } => {
+                server.runs = Runs::Standby;
+                server.was_primary = false;
+                server.follows = follow.clone();
+            }
+            Order::StartPrimary => {
+                assert!(server.was_primary, "it was no primary");
+                server.runs = Runs::Primary;
+                server.recovery_end = server.wal.len();
+                server.enforced = Enforced::Nobody;
+                server.gate = Gate::Closed;
+            }
+            Order::Checkpoint => {}
+            Order::Stop(stop) => {
+                let clean = *stop == Stop::Fast;
+                if clean && server.runs == Runs::Primary {
+                    server.wal.push(Entry::Shutdown);
+                    self.stream();
+                }
+                let server = &mut self.hosts.get_mut(name).expect("a member").server;
+                server.runs = Runs::Stopped { clean };
+                self.drop_sessions(name.as_str());
+            }
+            Order::StopReceiving => server.follows = None,
+            Order::Follow { leader } => server.follows = Some(leader.clone()),
+            Order::Promote => {
+                if server.runs != Runs::Standby || server.follows.is_some() {
+                    return Outcome::Failed;
+                }
+                server.runs = Runs::Primary;
+                server.was_primary = true;
+                server.recovery_end = server.wal.len();
+                server.enforced = Enforced::Nobody;
+                server.gate = Gate::Closed;
+            }
+            Order::WriteRule(rule) => {
+                if server.runs != Runs::Primary {
+                    return Outcome::Failed;
+                }
+                server.wal.push(Entry::Rule(rule.id));
+                return Outcome::RuleWritten {
+                    lsn: Lsn(server.wal.len() as u64),
+                };
+            }
+            Order::Enforce(enforced) => {
+                if server.runs != Runs::Primary {
+                    return Outcome::Failed;
+                }
+                server.enforced = enforced.clone();
+                self.acknowledge();
+            }
+            Order::SetGate(gate) => server.gate = *gate,
+            Order::Rejoin { leader, rung, .. } => {
+                if *rung == Rung::Rewind && server.wal.len() < source.len() / 2 {
+                    return Outcome::Failed;
+                }
+                server.wal = source;
+                server.runs = Runs::Standby;
+                server.was_primary = false;
+                server.follows = Some(leader.clone());
+            }
+            Order::FetchWal { upto, .. } => {
+                let upto = upto.0 as usize;
+                assert!(
+                    source.starts_with(&server.wal),
+                    "fetched WAL that does not continue its own"
+                );
+                server.wal = source[..upto].to_vec();
+            }
+            Order::Swap { .. }
+            | Order::RenewLease { .. }
+            | Order::Promise(_)
+            | Order::Send { .. }
+            | Order::ProbeLeader { .. }
+            | Order::Deadman { .. } => unreachable!("not the server's"),
+        }
+        Outcome::Done
+    }
+
+    fn swap(&mut self, expected: Revision, record: &Record) -> Outcome {
+        if !self.store_is_up {
+            return Outcome::Unknown;
+        }
+        if expected != self.record.revision {
+            return Outcome::Conflict(self.record.clone());
+        }
+        self.record = Versioned {
+            revision: Revision(expected.0 + 1),
+            value: record.clone(),
+        };
+        Outcome::Swapped(self.record.clone())
+    }
+
+    fn deliver(&mut self, from: &NodeName, to: &NodeName, message: Message) {
+        let input = Input::Message {
+            from: from.clone(),
+            message,
+        };
+        self.handle(to, input);
+    }
+
+    /// WAL goes to whoever follows, and commits return for which enough have it.
+    fn stream(&mut self) {
+        let followers: Vec<(NodeName, NodeName)> = self
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.up && host.server.runs == Runs::Standby)
+            .filter_map(|(name, host)| Some((name.clone(), host.server.follows.clone()?)))
+            .collect();
+        for (name, leader) in followers {
+            let source = &self.hosts[&leader];
+            let sends = matches!(source.server.runs, Runs::Primary | Runs::Standby) && source.up;
+            if !sends {
+                continue;
+            }
+            let wal = source.server.wal.clone();
+            let server = &mut self.hosts.get_mut(&name).expect("a member").server;
+            assert!(
+                wal.starts_with(&server.wal) || server.wal.starts_with(&wal),
+                "{name} follows {leader} with WAL that is not of its history"
+            );
+            if wal.len() > server.wal.len() {
+                server.wal = wal;
+            }
+        }
+        self.acknowledge();
+    }
+
+    fn acknowledge(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (primary, end, value) in waiting {
+            let server = &self.hosts[&primary].server;
+            let acknowledged = match &server.enforced {
+                Enforced::Nobody | Enforced::Foreign => false,
+                Enforced::Policy(policy) => {
+                    let have = policy
+                        .standbys
+                        .iter()
+                        .filter(|standby| {
+                            let standby = &self.hosts[*standby];
+                            standby.up
+                                && standby.server.follows.as_ref() == Some(&primary)
+                                && standby.server.runs == Runs::Standby
+                                && standby.server.wal.len() >= end
+                        })
+                        .count();
+                    have >= policy.count as usize
+                }
+            };
+            if acknowledged && server.runs == Runs::Primary {
+                self.acknowledged.insert(value);
+            } else {
+                self.waiting.push((primary, end, value));
+            }
+        }
+    }
+
+    fn drop_sessions(&mut self, text: &str) {
+        let gone = name(text);
+        self.waiting.retain(|(primary, _, _)| *primary != gone);
+    }
+
+    fn position(&self, name: &NodeName) -> Position {
+        let wal = &self.hosts[name].server.wal;
+        let rule = wal
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Rule(id) => Some(*id),
+                Entry::Commit(_) | Entry::Shutdown => None,
+            })
+            .max();
+        Position {
+            rule: rule.unwrap_or_default(),
+            flush_lsn: Lsn(wal.len() as u64),
+        }
+    }
+
+    fn facts(&self, name: &NodeName) -> ServerFacts {
+        let server = &self.hosts[name].server;
+        let position = self.position(name);
+        match server.runs {
+            Runs::Stopped { clean } => ServerFacts::Stopped {
+                clean_end: clean.then_some(position),
+                was_primary: server.was_primary,
+            },
+            Runs::Hangs => ServerFacts::Unresponsive,
+            Runs::Standby => ServerFacts::Standby(StandbyFacts {
+                position,
+                settled: server.follows.is_none(),
+                follows: server.follows.clone(),
+                streams: server.follows.as_ref().is_some_and(|leader| {
+                    self.hosts[leader].up && self.hosts[leader].server.runs == Runs::Primary
+                }),
+            }),
+            Runs::Primary => ServerFacts::Primary(PrimaryFacts {
+                position,
+                recovery_end_lsn: Lsn(server.recovery_end as u64),
+                enforced: server.enforced.clone(),
+                gate: server.gate,
+                followers: self
+                    .hosts
+                    .iter()
+                    .filter(|(_, host)| {
+                        host.up
+                            && host.server.runs == Runs::Standby
+                            && host.server.follows.as_ref() == Some(name)
+                    })
+                    .map(|(follower, host)| Follower {
+                        name: follower.clone(),
+                        streaming: true,
+                        replied: true,
+                        flush_lsn: Lsn(host.server.wal.len() as u64),
+                    })
+                    .collect(),
+            }),
+        }
+    }
+}
+
+/// The epoch that number stands for.
+pub(crate) fn epoch(number: u64) -> Epoch {
+    Epoch(number)
+}
