@@ -53,9 +53,11 @@ pub(crate) fn former_leader(record: &Record) -> Option<&NodeName> {
     record.policies.last().map(|published| &published.leader)
 }
 
-/// Whether there is nobody left to wait for. The former leader's answer is not waited for.
+/// Whether there is nobody left to wait for. The former leader's answer is not waited for, unless
+/// only it has all that was acknowledged.
 pub(crate) fn all_are_in(node: &Node, record: &Record) -> bool {
-    let former = former_leader(record);
+    let former =
+        former_leader(record).filter(|former| uncovered(node, record, Some(*former)).is_none());
     let all = record
         .members
         .keys()
@@ -156,7 +158,10 @@ fn accept_loss(
     if synchronous && election.allowed_loss_bytes.is_none() {
         return Err(not_covered(node, published));
     }
-    if !node.has_fired(&Timer::LeaseLapsed) && node.guards.has(Guard::LapseBeforeLoss) {
+    // Who resigned has stopped its server, and starts it in this epoch no more.
+    let resigned = election.shunned.as_ref() == Some(&published.leader);
+    let ended = resigned || node.has_fired(&Timer::LeaseLapsed);
+    if !ended && node.guards.has(Guard::LapseBeforeLoss) {
         return Err(Obstacle::AwaitingLeaseEnd {
             leader: published.leader.clone(),
         });

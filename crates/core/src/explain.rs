@@ -206,11 +206,14 @@ impl Node {
             Duty::Lead { .. } => self.obstacles_of_leader(&mut obstacles),
             Duty::Follow { leader, .. } => self.obstacles_of_follower(leader, &mut obstacles),
         }
-        if self.handover.is_some()
-            && let Err(unfit) = self.successor()
-        {
+        let waits = self
+            .handover
+            .as_ref()
+            .is_some_and(|handover| handover.successor.is_none());
+        if waits && let Err(unfit) = self.successor() {
             obstacles.push(unfit);
         }
+        obstacles.extend(self.refused.clone());
         if let Some((_, failures)) = &self.lanes.server.failed {
             obstacles.push(Obstacle::Retrying {
                 failures: *failures,

@@ -30,8 +30,6 @@ pub enum Guard {
     PublishBeforeEnforce,
     /// A policy's rule is written only once the policy is in force.
     EnforceBeforeRule,
-    /// Commits may wait for nobody only after nothing else is published.
-    PublishAsynchronousFirst,
     /// Clients get in only when the quorum has all that they may see.
     CatchUpBeforeOpening,
     /// A node follows only where its WAL is a part of the leader's history.
@@ -46,7 +44,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 17] = [
+    pub const ALL: [Guard; 16] = [
         Guard::CoverEveryPolicy,
         Guard::HighestRuleFirst,
         Guard::PersistBeforeSaying,
@@ -58,7 +56,6 @@ impl Guard {
         Guard::PublishUntilRule,
         Guard::PublishBeforeEnforce,
         Guard::EnforceBeforeRule,
-        Guard::PublishAsynchronousFirst,
         Guard::CatchUpBeforeOpening,
         Guard::FollowOnlyOwnHistory,
         Guard::NeverLeads,

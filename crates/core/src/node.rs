@@ -10,6 +10,7 @@ use crate::action::{Action, ActionId, Order, Rung};
 use crate::guards::Guards;
 use crate::input::{Command, Input, LeaderServer, StoreState};
 use crate::lease::Lease;
+use crate::obstacle::Obstacle;
 use crate::policy::Policy;
 use crate::position::{Epoch, Position, Rule};
 use crate::reason::Reason;
@@ -73,11 +74,27 @@ pub struct Node {
     pub(crate) settled: BTreeSet<NodeName>,
     /// The revision that all members have been told of.
     pub(crate) tell_record: bool,
-    pub(crate) agent_restarts: bool,
+    pub(crate) agent_restart: AgentRestart,
+    /// Whether a renewal has succeeded, and its lease has not ended.
+    pub(crate) lease_is_held: bool,
+    /// Whether it was this node that stopped its server.
+    pub(crate) stopped_here: bool,
+    /// Why the last command for a handover or a failover came to nothing.
+    pub(crate) refused: Option<Obstacle>,
     pub(crate) lanes: Lanes,
     pub(crate) armed: BTreeMap<Timer, Moment>,
     pub(crate) fired: BTreeSet<Timer>,
     actions: VecDeque<Action>,
+}
+
+/// Whether the agent is about to end and to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum AgentRestart {
+    No,
+    /// A long lease is to be taken.
+    Announced,
+    /// It has been ordered, and no shorter one shall take its place.
+    Said,
 }
 
 /// A coordinator's call.
@@ -180,6 +197,7 @@ pub(crate) struct Lanes {
     pub(crate) promise: Lane,
     /// When the renewal that is under way was ordered, and for how long it holds.
     pub(crate) renewal: Option<(Moment, Duration)>,
+    pub(crate) renewal_failed: bool,
     pub(crate) deadman: Option<Option<Moment>>,
     /// What the deadman was last told, as far as it is known.
     pub(crate) deadline: Option<Option<Moment>>,
@@ -280,7 +298,10 @@ impl Node {
             away: BTreeSet::new(),
             settled: BTreeSet::new(),
             tell_record: false,
-            agent_restarts: false,
+            agent_restart: AgentRestart::No,
+            lease_is_held: false,
+            stopped_here: false,
+            refused: None,
             lanes: Lanes::default(),
             armed: BTreeMap::new(),
             fired: BTreeSet::new(),
@@ -422,17 +443,21 @@ impl Node {
             Mark::HandoverBegun { successor } => {
                 if let Some(handover) = &mut self.handover {
                     handover.successor = Some(successor);
-                    handover.checkpointed = true;
                 }
+                self.restart(&Timer::HandoverStalled);
+            }
+            Mark::CommandDropped => {
+                self.refused = match &self.handover {
+                    Some(_) => self.successor().err(),
+                    None => Some(Obstacle::StoreUnreachable),
+                };
+                self.handover = None;
+                self.failover = None;
             }
             Mark::WishGranted => {
                 self.wishes.pop_front();
             }
-            Mark::ProbeAgain => {
-                self.leader_server = None;
-                self.restart(&Timer::AskAgain);
-            }
-            Mark::AgentRestarts => self.agent_restarts = false,
+            Mark::RestartSaid => self.agent_restart = AgentRestart::Said,
         }
     }
 }

@@ -94,6 +94,8 @@ pub enum Reason {
     NobodyTakesOver,
     /// The leader's server is gone.
     ServerGone,
+    /// The server can't be promoted.
+    PromotionFailed,
     /// The server has not answered for too long.
     ServerHung,
     /// Neither the store nor the quorum is heard of.

@@ -9,8 +9,8 @@ use crate::input::{Command, Input, Outcome, StoreState};
 use crate::lease::Lease;
 use crate::message::Message;
 use crate::node::{
-    Election, FailoverWish, Fetch, Following, Handover, Kind, Ladder, Lane, Node, Resignation,
-    Summons, Tenure, WISHES_MAX,
+    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Ladder, Lane, Node,
+    Resignation, Summons, Tenure, WISHES_MAX,
 };
 use crate::position::Epoch;
 use crate::record::{MemberRole, Record, Versioned};
@@ -86,6 +86,9 @@ impl Node {
             }
             ServerFacts::Unusable => self.was_primary = false,
             ServerFacts::Starting | ServerFacts::Unresponsive => {}
+        }
+        if !matches!(facts, ServerFacts::Stopped { .. }) {
+            self.stopped_here = false;
         }
         self.server = Some(facts);
     }
@@ -180,6 +183,8 @@ impl Node {
         let epoch = self.record.as_deref().map(|record| record.value.epoch);
         match (command, epoch) {
             (Command::Switchover { to }, Some(epoch)) => {
+                self.refused = None;
+                self.restart(&Timer::HandoverStalled);
                 self.handover = Some(Handover {
                     to,
                     epoch,
@@ -194,6 +199,8 @@ impl Node {
                 },
                 Some(epoch),
             ) => {
+                self.refused = None;
+                self.restart(&Timer::HandoverStalled);
                 // An election that is under way takes the new bound.
                 if self.coordinated_record().is_some() {
                     self.election.preferred = to;
@@ -206,7 +213,7 @@ impl Node {
                     });
                 }
             }
-            (Command::AgentRestarts, Some(_)) => self.agent_restarts = true,
+            (Command::AgentRestarts, Some(_)) => self.agent_restart = AgentRestart::Announced,
             (
                 wish @ (Command::Pause
                 | Command::Resume
@@ -249,6 +256,12 @@ impl Node {
             (Order::Follow { leader }, Outcome::Done) => self.follows(Some(leader.clone())),
             (Order::StartStandby { follow }, Outcome::Done) => self.follows(follow.clone()),
             (Order::StopReceiving, _) => self.follows(None),
+            (Order::Stop(_), Outcome::Done) => self.stopped_here = true,
+            (Order::Checkpoint, Outcome::Done) => {
+                if let Some(handover) = &mut self.handover {
+                    handover.checkpointed = true;
+                }
+            }
             (Order::FetchWal { .. }, Outcome::Done) => {
                 self.fetch = None;
                 self.answered = None;
@@ -321,15 +334,19 @@ impl Node {
         let Some((ordered, holds_for)) = self.lanes.renewal.take() else {
             return;
         };
+        self.lanes.renewal_failed = false;
         match outcome {
             Outcome::Done | Outcome::Swapped(_) => {
+                self.lease_is_held = true;
                 let margin = self.limits.timings.beat;
                 let ends = ordered + holds_for.saturating_sub(margin);
                 self.fired.remove(&Timer::LeaseEnds);
                 self.armed.insert(Timer::LeaseEnds, ends);
             }
             Outcome::Conflict(record) => self.adopt(Arc::new(record)),
-            Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {}
+            Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
+                self.lanes.renewal_failed = true;
+            }
         }
     }
 

@@ -40,6 +40,8 @@ pub enum Timer {
     QuorumSilent,
     /// The server has not answered for too long.
     ServerHung,
+    /// A standby has not streamed for long, although its leader is well: its WAL may be gone there.
+    Starved,
     /// A standby has been away long enough to be left out of the policy.
     Away(NodeName),
     /// A standby has streamed long enough to be taken into the policy.
@@ -50,7 +52,8 @@ pub enum Timer {
     RetryStore,
     /// A promise that could not be made durable is tried again.
     RetryPromise,
-    /// A leader that was told to hand over stops waiting for its server to stop cleanly.
+    /// What an operator asked for could not be begun in time; or a leader that hands over waits no
+    /// longer for its server to stop cleanly.
     HandoverStalled,
 }
 
@@ -77,6 +80,8 @@ pub struct Timings {
     pub quorum_silent: Duration,
     /// How long a server may be silent.
     pub server_hung: Duration,
+    /// How long a standby may be without WAL from a leader that is well.
+    pub starved: Duration,
     /// How long a standby may be away.
     pub away: Duration,
     /// How long a standby must have streamed.
@@ -98,6 +103,7 @@ impl Default for Timings {
             ask_again: Duration::from_millis(100),
             quorum_silent: Duration::from_millis(4000),
             server_hung: Duration::from_millis(5000),
+            starved: Duration::from_secs(20),
             away: Duration::from_secs(5),
             settled: Duration::from_secs(1),
             retry: Duration::from_millis(250),

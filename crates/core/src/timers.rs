@@ -13,6 +13,9 @@ use crate::timer::{Moment, Timer};
 /// The pause after a failure doubles up to this many times.
 const DOUBLINGS_MAX: u32 = 5;
 
+/// How many times the time of an election a promotion may take.
+const PROMOTION_ELECTIONS: u32 = 10;
+
 impl Node {
     /// Lets a timer begin anew: it is armed again if its condition still holds.
     pub(crate) fn restart(&mut self, timer: &Timer) {
@@ -31,6 +34,7 @@ impl Node {
     pub(crate) fn wind(&mut self, now: Moment) {
         for timer in [
             Timer::Beat,
+            Timer::LeaseEnds,
             Timer::LeaseLapsed,
             Timer::Campaign,
             Timer::RecruitsIn,
@@ -42,12 +46,13 @@ impl Node {
             Timer::RetryStore,
             Timer::RetryPromise,
             Timer::HandoverStalled,
+            Timer::Starved,
         ] {
             let wanted = self.runs(&timer);
             self.wind_one(timer, wanted, now);
         }
-        if !matches!(self.duty(), Duty::Lead { .. }) {
-            self.restart(&Timer::LeaseEnds);
+        if self.has_fired(&Timer::LeaseEnds) || !self.leads() {
+            self.lease_is_held = false;
         }
     }
 
@@ -80,9 +85,14 @@ impl Node {
                 waits.then_some(times.recruits_in)
             }
             Timer::ElectionStalled => self.election_stalls_after(),
+            Timer::AskAgain if self.coordinated_record().is_some() => Some(times.ask_again),
             Timer::AskAgain => {
-                let asks = self.coordinated_record().is_some() || self.leader_answers();
-                asks.then_some(times.ask_again)
+                // The later its turn, the more seldom: a large herd does not crowd a leader whose
+                // agent is gone.
+                let leader = self.suspects()?;
+                let before = self.rank(Some(leader));
+                let pause = times.lease / 2 + times.campaign_step.saturating_mul(before);
+                self.leader_answers().then_some(pause)
             }
             Timer::QuorumSilent => self.quorum_is_silent().then_some(times.quorum_silent),
             Timer::ServerHung => {
@@ -93,14 +103,12 @@ impl Node {
             Timer::RetryStore => self.pause_of(&self.lanes.store),
             Timer::RetryPromise => self.pause_of(&self.lanes.promise),
             Timer::HandoverStalled => {
-                let begun = self
-                    .handover
-                    .as_ref()
-                    .is_some_and(|handover| handover.successor.is_some());
-                begun.then_some(times.handover)
+                let wanted = self.handover.is_some() || self.failover.is_some();
+                wanted.then_some(times.handover)
             }
-            // Armed by a renewal that succeeded.
-            Timer::LeaseEnds => None,
+            Timer::Starved => self.starves().then_some(times.starved),
+            // A renewal that succeeds arms it anew. What a former agent left ends no later.
+            Timer::LeaseEnds => self.leads().then_some(times.lease),
             // Each member has its own.
             Timer::Away(_) | Timer::Settled(_) => None,
         }
@@ -115,6 +123,10 @@ impl Node {
             .then(|| self.limits.timings.retry * 2_u32.pow(doublings))
     }
 
+    fn leads(&self) -> bool {
+        matches!(self.duty(), Duty::Lead { .. })
+    }
+
     /// Whether this node gives signs of life as the leader.
     pub(crate) fn renews(&self) -> bool {
         let lives = match &self.server {
@@ -126,7 +138,7 @@ impl Node {
             ) => true,
             Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable) | None => false,
         };
-        matches!(self.duty(), Duty::Lead { .. }) && lives && self.own_resignation().is_none()
+        self.leads() && lives && self.own_resignation().is_none()
     }
 
     /// Whether it watches the lease of another.
@@ -144,6 +156,17 @@ impl Node {
             .as_ref()
             .filter(|lease| Some(lease.epoch) == epoch)
             .map_or(self.limits.timings.lease, |lease| lease.holds_for)
+    }
+
+    /// Whether it follows a leader that is well, and gets no WAL.
+    fn starves(&self) -> bool {
+        let Duty::Follow { leader, .. } = self.duty() else {
+            return false;
+        };
+        let starves = self
+            .standby()
+            .is_some_and(|facts| facts.follows.as_ref() == Some(leader) && !facts.streams);
+        starves && self.leader_has_begun() && !self.has_fired(&Timer::LeaseLapsed)
     }
 
     fn leader_answers(&self) -> bool {
@@ -165,19 +188,24 @@ impl Node {
         Some(self.limits.timings.campaign_step.saturating_mul(before))
     }
 
-    /// How long an election may take. A leader that resigned gives one time to begin.
+    /// How long an election may take before it counts as stalled. A leader that resigned gives one
+    /// time to begin; one that can't become a primary makes way in the end.
     fn election_stalls_after(&self) -> Option<Duration> {
         let times = &self.limits.timings;
         let record = self.member_record()?;
-        let waits = match &record.leader {
-            None => record.coordinator != self.name && self.is_server(),
-            Some(leader) => *leader == self.name && self.own_resignation().is_some(),
-        };
-        let before = match &record.leader {
-            None => self.rank(Some(&record.coordinator)),
-            Some(_) => 0,
-        };
-        waits.then(|| times.election + times.campaign_step.saturating_mul(before))
+        match &record.leader {
+            None if record.coordinator == self.name || !self.is_server() => None,
+            None => {
+                let before = self.rank(Some(&record.coordinator));
+                Some(times.election + times.campaign_step.saturating_mul(before))
+            }
+            Some(leader) if *leader != self.name => None,
+            Some(_) if self.own_resignation().is_some() => Some(times.election),
+            Some(_) => {
+                let begun = self.primary().is_some();
+                (!begun).then(|| times.election * PROMOTION_ELECTIONS)
+            }
+        }
     }
 
     /// Whether this node leads with an open gate and hears too few of those that commits wait for.

@@ -27,25 +27,21 @@ pub(super) const PROBE: Rule = Rule {
         if node.lanes.probing || !node.is_automatic() || !node.is_server() {
             return None;
         }
-        match node.leader_server {
-            None => Some(Decision::order(
+        let due = match node.leader_server {
+            None => true,
+            Some(LeaderServer::Answers) => node.has_fired(&Timer::AskAgain),
+            Some(LeaderServer::Silent) => false,
+        };
+        due.then(|| {
+            Decision::order(
                 Order::ProbeLeader {
                     leader: leader.clone(),
                 },
                 Reason::LeaseLapsedAsking {
                     leader: leader.clone(),
                 },
-            )),
-            Some(LeaderServer::Answers) if node.has_fired(&Timer::AskAgain) => {
-                Some(Decision::note(
-                    Mark::ProbeAgain,
-                    Reason::LeaseLapsedAsking {
-                        leader: leader.clone(),
-                    },
-                ))
-            }
-            Some(LeaderServer::Answers | LeaderServer::Silent) => None,
-        }
+            )
+        })
     },
 };
 
@@ -163,10 +159,16 @@ impl Node {
 
     /// The leader whose reign this node may end, unless others do it before.
     pub(crate) fn campaigns_against(&self) -> Option<&NodeName> {
-        if !self.is_automatic() || !self.is_server() {
+        if !self.is_server() {
             return None;
         }
-        if let Some(resignation) = self.heard_resignation() {
+        let heard = self.heard_resignation();
+        // Only an operator makes the leader of a paused herd name a successor.
+        let named = heard.is_some_and(|heard| heard.successor.as_ref() == Some(&self.name));
+        if !self.is_automatic() && !named {
+            return None;
+        }
+        if let Some(resignation) = heard {
             return Some(&resignation.leader);
         }
         let silent = self.leader_server == Some(LeaderServer::Silent);

@@ -67,7 +67,7 @@ pub(super) const START: Rule = Rule {
         };
         if !matches!(node.server, Some(ServerFacts::Stopped { .. }))
             || node.promise.epoch < epoch
-            || !node.is_automatic()
+            || !(node.is_automatic() || node.stopped_here)
         {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use manada_model::NodeName;
 
-use super::{Mark, Rule};
+use super::{Decision, Mark, Rule};
 use crate::action::{Order, Stop};
 use crate::node::Node;
 use crate::obstacle::{Obstacle, Unfit};
@@ -14,20 +14,31 @@ use crate::timer::Timer;
 /// How far behind a successor may be when the gate closes.
 const BEHIND_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+pub(super) const GIVE_UP: Rule = Rule {
+    name: "handover: give up",
+    why: "what an operator asked for does not happen long after",
+    decide: |node| {
+        let waits = node
+            .handover
+            .as_ref()
+            .is_none_or(|handover| handover.successor.is_none());
+        let begins =
+            node.lanes.server.order == Some(Order::Checkpoint) || node.lanes.store.order.is_some();
+        let over = waits && !begins && node.has_fired(&Timer::HandoverStalled);
+        over.then(|| Decision::note(Mark::CommandDropped, Reason::HandoverStalled))
+    },
+};
+
 pub(super) const CHECKPOINT: Rule = Rule {
     name: "handover: write a checkpoint",
     why: "the clean stop behind the closed gate has little to write then",
     decide: |node| {
         let handover = node.handover.as_ref()?;
-        if handover.successor.is_some() {
+        if handover.successor.is_some() || handover.checkpointed {
             return None;
         }
         let successor = node.successor().ok()?;
-        let reason = Reason::HandingOver {
-            successor: successor.clone(),
-        };
-        let decision = node.order_server(Order::Checkpoint, reason)?;
-        Some(decision.and(Mark::HandoverBegun { successor }))
+        node.order_server(Order::Checkpoint, Reason::HandingOver { successor })
     },
 };
 
@@ -35,10 +46,28 @@ pub(super) const CLOSE: Rule = Rule {
     name: "handover: close the gate",
     why: "no client comes in any more that would only be sent away",
     decide: |node| {
+        let handover = node.handover.as_ref()?;
+        if handover.successor.is_some() || !handover.checkpointed {
+            return None;
+        }
+        let successor = node.successor().ok()?;
+        let reason = Reason::HandingOver {
+            successor: successor.clone(),
+        };
+        let decision = node.order_server(Order::SetGate(Gate::Closed), reason)?;
+        Some(decision.and(Mark::HandoverBegun { successor }))
+    },
+};
+
+pub(super) const CLOSE_AGAIN: Rule = Rule {
+    name: "handover: close the gate again",
+    why: "the first try may have failed",
+    decide: |node| {
         let reason = node.handing_over()?;
         let (facts, _) = node.leads_with()?;
+        let stalled = node.has_fired(&Timer::HandoverStalled);
         let close = Order::SetGate(Gate::Closed);
-        (facts.gate == Gate::Open).then(|| node.order_server(close, reason))?
+        (facts.gate == Gate::Open && !stalled).then(|| node.order_server(close, reason))?
     },
 };
 

@@ -6,7 +6,7 @@ use crate::duty::Duty;
 use crate::guards::Guard;
 use crate::input::StoreState;
 use crate::message::Message;
-use crate::node::{Node, Resignation};
+use crate::node::{AgentRestart, Node, Resignation};
 use crate::reason::Reason;
 use crate::server::{Enforced, Gate, ServerFacts};
 use crate::timer::{AGENT_RESTART, Timer};
@@ -22,7 +22,11 @@ pub(super) const RESIGN: Rule = Rule {
         let Duty::Lead { epoch } = node.duty() else {
             return None;
         };
-        if node.own_resignation().is_some() || !node.is_automatic() {
+        let told = node
+            .handover
+            .as_ref()
+            .is_some_and(|handover| handover.successor.is_some());
+        if node.own_resignation().is_some() || !(node.is_automatic() || told) {
             return None;
         }
         let (successor, reason) = node.reason_to_resign()?;
@@ -85,17 +89,19 @@ pub(super) const RENEW: Rule = Rule {
         if !node.renews() || node.lanes.renewal.is_some() {
             return None;
         }
-        let first = !node.armed.contains_key(&Timer::LeaseEnds)
-            && !node.has_fired(&Timer::Beat)
-            && !node.armed.contains_key(&Timer::Beat);
-        let due = node.has_fired(&Timer::Beat) || first || node.agent_restarts;
-        if !due {
+        let beat = node.has_fired(&Timer::Beat);
+        let (due, holds_for) = match node.agent_restart {
+            AgentRestart::No => (beat || !node.lease_is_held, node.limits.timings.lease),
+            AgentRestart::Announced => (true, AGENT_RESTART),
+            AgentRestart::Said => (beat && !node.lease_is_held, node.limits.timings.lease),
+        };
+        // What could not be renewed is tried again at the next beat.
+        if !due || (node.lanes.renewal_failed && !beat) {
             return None;
         }
-        let (holds_for, reason) = if node.agent_restarts {
-            (AGENT_RESTART, Reason::AgentRestarts)
-        } else {
-            (node.limits.timings.lease, Reason::BeatDue)
+        let reason = match node.agent_restart {
+            AgentRestart::Announced => Reason::AgentRestarts,
+            AgentRestart::No | AgentRestart::Said => Reason::BeatDue,
         };
         let renew = Order::RenewLease {
             expected: node.record.as_deref()?.revision,
@@ -103,10 +109,9 @@ pub(super) const RENEW: Rule = Rule {
             flush_lsn: node.reign_lsn(),
         };
         let decision = Decision::order(renew, reason);
-        Some(if node.agent_restarts {
-            decision.and(Mark::AgentRestarts)
-        } else {
-            decision
+        Some(match node.agent_restart {
+            AgentRestart::Announced => decision.and(Mark::RestartSaid),
+            AgentRestart::No | AgentRestart::Said => decision,
         })
     },
 };
@@ -118,6 +123,7 @@ pub(super) const ARM_DEADMAN: Rule = Rule {
         let (_, policy) = node.leads_with()?;
         let deadline = node.armed.get(&Timer::LeaseEnds).copied()?;
         let due = !policy.is_synchronous()
+            && node.lease_is_held
             && node.lanes.deadman.is_none()
             && node.lanes.deadline != Some(Some(deadline));
         due.then(|| {
@@ -203,8 +209,9 @@ pub(super) fn acknowledges_alone(enforced: &Enforced) -> bool {
 impl Node {
     /// Why this leader makes way, and for whom.
     fn reason_to_resign(&self) -> Option<(Option<manada_model::NodeName>, Reason)> {
-        if self.tenure.failures >= PROMOTIONS_MAX {
-            return Some((None, Reason::ServerGone));
+        let stalled = self.has_fired(&Timer::ElectionStalled) && self.standby().is_some();
+        if self.tenure.failures >= PROMOTIONS_MAX || stalled {
+            return Some((None, Reason::PromotionFailed));
         }
         let gone = matches!(
             self.server,
@@ -224,7 +231,15 @@ impl Node {
             return Some((Some(successor), reason));
         }
         let heir = self.tenure.heir.clone()?;
-        Some((Some(heir), Reason::ServerGone))
+        let record = self.member_record()?;
+        // Where commits wait for nobody, only this node has them all: it tries to start first.
+        let keeps = record
+            .policies
+            .iter()
+            .all(|published| published.policy.is_synchronous());
+        let fails = matches!(self.lanes.server.failed, Some((Order::StartPrimary, _)));
+        (keeps || fails || !self.has_reigned(record.epoch))
+            .then_some((Some(heir), Reason::ServerGone))
     }
 
     /// Where the WAL of its reign ends; no position until the reign has begun.
@@ -268,8 +283,7 @@ impl Node {
     /// the deadman armed.
     pub(crate) fn may_relax(&self, policy: &crate::policy::Policy) -> bool {
         policy.is_synchronous()
-            || (self.armed.contains_key(&Timer::LeaseEnds)
-                && matches!(self.lanes.deadline, Some(Some(_))))
+            || (self.lease_is_held && matches!(self.lanes.deadline, Some(Some(_))))
     }
 
     /// Whether the reign is the founder's, which has clients from the beginning.

@@ -62,9 +62,9 @@ pub(crate) enum Mark {
     HandoverBegun {
         successor: NodeName,
     },
+    CommandDropped,
     WishGranted,
-    ProbeAgain,
-    AgentRestarts,
+    RestartSaid,
 }
 
 /// All of them, in their order.
@@ -104,8 +104,10 @@ pub const RULES: &[Rule] = &[
     promotion::HOLD_COMMITS,
     // A reign.
     leading::REOPEN,
+    handover::GIVE_UP,
     handover::CHECKPOINT,
     handover::CLOSE,
+    handover::CLOSE_AGAIN,
     handover::STOP,
     handover::STOP_STALLED,
     wishes::GRANT,

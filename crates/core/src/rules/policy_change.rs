@@ -41,8 +41,12 @@ pub(super) const ENFORCE: Rule = Rule {
     name: "policy: put it in force",
     why: "commits wait for what is published",
     decide: |node| {
-        let (facts, policy) = node.leads_with()?;
+        let (facts, published) = node.leads_with()?;
         let record = node.member_record()?;
+        let unpublished = (!node.guards.has(Guard::PublishBeforeEnforce))
+            .then(|| node.wanted_policy())
+            .flatten();
+        let policy = unpublished.as_ref().unwrap_or(published);
         let begun = facts.position.rule.epoch == record.epoch;
         let in_force = facts.enforced == Enforced::Policy(policy.clone());
         // What is published beside it may be in force still, in a backend or a walsender.

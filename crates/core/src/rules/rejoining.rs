@@ -10,12 +10,16 @@ use crate::node::Node;
 use crate::position::RuleId;
 use crate::reason::Reason;
 use crate::server::{Promise, ServerFacts};
+use crate::timer::Timer;
 
 /// How often a rewind is tried before it is a clone.
 const REWINDS_MAX: u32 = 2;
 
 /// How often a clone is tried before it is given up.
 const CLONES_MAX: u32 = 3;
+
+/// How often a server may fail to start before its data is taken for broken.
+const STARTS_MAX: u32 = 4;
 
 pub(super) const REJOIN: Rule = Rule {
     name: "rejoining: rejoin",
@@ -86,6 +90,14 @@ impl Node {
         };
         if self.promise.epoch < epoch || self.rejoin.cleansed {
             return None;
+        }
+        let starts = matches!(&self.lanes.server.failed,
+            Some((Order::StartStandby { .. }, failures)) if *failures >= STARTS_MAX);
+        if starts && matches!(self.server, Some(ServerFacts::Stopped { .. })) {
+            return Some((leader.clone(), None, false));
+        }
+        if self.has_fired(&Timer::Starved) {
+            return Some((leader.clone(), None, false));
         }
         if matches!(self.server, Some(ServerFacts::Unusable)) {
             return Some((leader.clone(), None, true));
