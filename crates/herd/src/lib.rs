@@ -39,7 +39,7 @@ pub use identity::IdentityError;
 pub use join::{Invitation, JoinError, JoinNote, JoinStep, Joined, NewStandby, join};
 pub use member::Member;
 pub use node::{FindNodeError, Node, OpenNodeError};
-pub use node_file::{NodeFile, NodeFileError, Protect};
+pub use node_file::{NodeFile, NodeFileError, Protect, StoreAccess};
 pub use ports::PortTaken;
 pub use probe::ProbeError;
 pub use remove::{Removal, RemoveError};

@@ -61,6 +61,36 @@ pub struct Protect {
     pub health: SocketAddr,
     /// Who is preferred among nodes with equal WAL: the higher. 0 never leads.
     pub priority: u8,
+    /// How the store lets this node in.
+    #[serde(default, skip_serializing_if = "StoreAccess::is_nothing")]
+    pub store_access: StoreAccess,
+}
+
+/// Files with what the herd's store wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreAccess {
+    /// The certificates of the authorities that may have signed the store's, as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// What this node shows of itself, as PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// As whom it logs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The file whose first line is the password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl StoreAccess {
+    fn is_nothing(&self) -> bool {
+        *self == StoreAccess::default()
+    }
 }
 
 /// `manada.toml` can't be used.
@@ -153,10 +183,14 @@ mod tests {
             archive_directory: None,
             adopted: true,
             protect: Some(Protect {
-                store: "sqlite:/var/lib/manada/main.store".to_owned(),
+                store: "etcds://10.0.0.9:2379/manada".to_owned(),
                 listen: "10.0.0.1:15432".parse().expect("valid"),
                 health: "[::1]:8008".parse().expect("valid"),
                 priority: 1,
+                store_access: StoreAccess {
+                    ca: Some("/etc/etcd/ca.crt".into()),
+                    ..StoreAccess::default()
+                },
             }),
         }
     }
