@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Err(error) => return ui::usage(&error, commands::exit_of_wrong_usage(std::env::args_os())),
     };
     let ui = Ui::new(arguments.format);
-    ui::log_to_stderr(arguments.verbose);
+    ui::log_to_stderr(arguments.verbose || arguments.command.runs_on());
     match arguments.command.run(&ui) {
         Ok(outcome) => outcome.exit().into(),
         Err(failure) => {

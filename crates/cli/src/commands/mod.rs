@@ -9,6 +9,7 @@ mod lab;
 mod man;
 mod node_admit;
 mod remove;
+mod run;
 mod start;
 mod status;
 mod stop;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Join(join::JoinArgs),
     Token(token::TokenArgs),
     Remove(remove::RemoveArgs),
+    Run(run::RunArgs),
     Start(start::StartArgs),
     Stop(stop::StopArgs),
     #[command(hide = true)]
@@ -47,12 +49,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it runs on and on, so that what it does is said where its log goes.
+    pub(crate) fn runs_on(&self) -> bool {
+        matches!(self, Command::Run(_))
+    }
+
     pub(crate) fn run(self, ui: &Ui) -> Result<Outcome, Failure> {
         match self {
             Command::Lab(args) => crate::block_on(lab::run(args, *ui)),
             Command::Init(args) => init::run(args, *ui),
             Command::Join(args) => join::run(args, *ui),
             Command::Remove(args) => remove::run(&args, *ui),
+            Command::Run(args) => run::run(&args),
             Command::Start(args) => start::run(&args, *ui),
             Command::Stop(args) => stop::run(&args, *ui),
             Command::Token(args) => token::run(&args, *ui),

@@ -1,7 +1,8 @@
-//! `manada node admit` and `leave`: what the primary's server runs when a node asks.
+//! `manada node`: what servers and agents run for themselves.
 
 use std::path::PathBuf;
 
+use manada_agent::deadman::guard;
 use manada_herd::remove::answer_leave;
 use manada_herd::{Home, Node, admit};
 
@@ -22,6 +23,8 @@ enum NodeCommand {
     /// Deal with the farewell that comes on standard input; `manada.leave()` in the database runs
     /// this.
     Leave(AtHome),
+    /// Kill the server when its agent sets no later deadline; the agent runs this.
+    Deadman(AtHome),
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +39,7 @@ pub(crate) fn run(args: &NodeArgs) -> Result<Outcome, Failure> {
     match &args.command {
         NodeCommand::Admit(at) => admit(&open(at)?, stdin).map_err(Failure::failed)?,
         NodeCommand::Leave(at) => answer_leave(&open(at)?, stdin).map_err(Failure::failed)?,
+        NodeCommand::Deadman(at) => guard(&open(at)?).map_err(Failure::failed)?,
     }
     Ok(Outcome::Done)
 }

@@ -7,7 +7,6 @@ use manada_model::{ServerVersion, SystemIdentifier};
 use manada_postgres::Session;
 use serde::Deserialize;
 
-
 /// A server's facts, as far as an adoption depends on them.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Facts {

@@ -1,0 +1,480 @@
+//! The loop: facts go into the core, and what it orders goes to whoever carries it out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use manada_core::action::{Action, ActionId, Order};
+use manada_core::input::{Command, Input, StoreState};
+use manada_core::lease::Lease;
+use manada_core::node::Node as Core;
+use manada_core::position::{Epoch, RuleId};
+use manada_core::server::{Gate, ServerFacts};
+use manada_core::standing::Standing;
+use manada_core::timer::Moment;
+use manada_herd::Member;
+use manada_model::{NodeName, SystemIdentifier};
+use manada_store::{Change, Contact, Watch};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock;
+use crate::glance::Glance;
+use crate::journal::{Event, Journal};
+use crate::orders::{
+    DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders, ServerOrders, StoreOrders,
+    Told,
+};
+use crate::peers::{Book, Outbox, Received};
+
+/// The longest time between two rounds: a timer is due by the clock that counts the machine's
+/// sleep, while waiting goes by one that does not.
+const ROUND_MAX: Duration = Duration::from_millis(500);
+
+/// Everything that the loop hears.
+pub(crate) struct Ears {
+    pub(crate) told: mpsc::Receiver<Told>,
+    pub(crate) received: mpsc::Receiver<Received>,
+    pub(crate) store: Watch,
+    pub(crate) members: watch::Receiver<Vec<Member>>,
+    pub(crate) wishes: mpsc::Receiver<Wish>,
+}
+
+/// Everyone that the loop gives orders to.
+pub(crate) struct Hands {
+    pub(crate) server: ServerOrders,
+    pub(crate) store: StoreOrders,
+    pub(crate) promises: PromiseOrders,
+    pub(crate) deadman: DeadmanOrders,
+    pub(crate) probe: Probe,
+    pub(crate) outbox: Outbox,
+    pub(crate) journal: Journal,
+}
+
+/// What the loop tells of itself.
+pub(crate) struct Voices {
+    pub(crate) glance: watch::Sender<Arc<Glance>>,
+    pub(crate) book: watch::Sender<Book>,
+    pub(crate) pace: watch::Sender<Pace>,
+    pub(crate) known_rule: watch::Sender<RuleId>,
+    /// Set when this node's entry in the book is not what it should be.
+    pub(crate) register: watch::Sender<Contact>,
+}
+
+/// What whoever runs the agent wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// That it ends, and its server goes on.
+    End,
+    /// That it belongs to the herd as this from now on.
+    Be(Contact),
+}
+
+/// One node's agent.
+pub(crate) struct Daemon {
+    core: Core,
+    own: Contact,
+    hands: Hands,
+    voices: Voices,
+    members: Vec<Member>,
+    book: Book,
+    given: BTreeMap<ActionId, Moment>,
+    beat: u64,
+    store: StoreState,
+    server: Option<(ServerFacts, Moment)>,
+    lease: Option<(Lease, Moment)>,
+    led: Option<Epoch>,
+    reigns_begun: u64,
+    ending: bool,
+}
+
+impl Daemon {
+    pub(crate) fn new(core: Core, own: Contact, hands: Hands, voices: Voices) -> Daemon {
+        Daemon {
+            core,
+            own,
+            hands,
+            voices,
+            members: Vec::new(),
+            book: Book::new(),
+            given: BTreeMap::new(),
+            // A later run of this agent goes on with a higher number than the former one had.
+            beat: u64::try_from(clock::now().0.as_millis()).unwrap_or_default(),
+            store: StoreState::Unreachable,
+            server: None,
+            lease: None,
+            led: None,
+            reigns_begun: 0,
+            ending: false,
+        }
+    }
+
+    /// Goes on until it is told to end.
+    pub(crate) async fn run(mut self, mut ears: Ears) {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.note(Event::Started { version });
+        self.members = ears.members.borrow_and_update().clone();
+        loop {
+            self.give_orders();
+            self.publish();
+            if self.ending && !self.given.contains_key(&RENEWAL) {
+                break;
+            }
+            let round = self.until_next_round();
+            tokio::select! {
+                biased;
+                Some(wish) = ears.wishes.recv() => self.grant(wish),
+                Some(told) = ears.told.recv() => self.take_told(told),
+                Some(received) = ears.received.recv() => self.take_received(received),
+                Some(change) = ears.store.next() => self.take_change(change),
+                Ok(()) = ears.members.changed() => {
+                    self.members = ears.members.borrow_and_update().clone();
+                    self.admit_members();
+                }
+                () = tokio::time::sleep(round) => {}
+            }
+            self.fire_timers();
+        }
+        self.note(Event::Ended);
+    }
+
+    /// Until a timer is due, or the round is over.
+    fn until_next_round(&self) -> Duration {
+        let due = self.core.poll_timeout().map(|(due, _)| clock::until(due));
+        due.unwrap_or(ROUND_MAX).min(ROUND_MAX)
+    }
+
+    fn fire_timers(&mut self) {
+        let now = clock::now();
+        while let Some((due, timer)) = self.core.poll_timeout()
+            && due <= now
+        {
+            self.core.handle(Input::Timer(timer), now);
+        }
+    }
+
+    fn hear(&mut self, input: Input) {
+        self.core.handle(input, clock::now());
+    }
+
+    fn take_told(&mut self, told: Told) {
+        match told {
+            Told::Server(facts) => self.take_facts(facts),
+            Told::LeaderServer(answer) => self.hear(Input::LeaderServer(answer)),
+            Told::Done { ended, facts } => {
+                if let Some(facts) = facts {
+                    self.take_facts(facts);
+                }
+                self.take_ended(ended);
+            }
+        }
+    }
+
+    fn take_facts(&mut self, facts: ServerFacts) {
+        let before = self.server.as_ref().map(|(facts, _)| facts);
+        if before.is_none_or(|before| is_another_state(before, &facts)) {
+            let facts = Box::new(facts.clone());
+            self.note(Event::Server { facts });
+        }
+        self.server = Some((facts.clone(), clock::now()));
+        self.hear(Input::Server(facts));
+    }
+
+    fn take_ended(&mut self, ended: Ended) {
+        let Ended {
+            action,
+            outcome,
+            error,
+        } = ended;
+        let given_at = self.given.remove(&action);
+        // A sign of life that was given is the rule, three times a second.
+        if action != RENEWAL || error.is_some() {
+            let took = given_at.map(clock::since).unwrap_or_default();
+            self.note(Event::Done {
+                action,
+                outcome: Box::new(outcome.clone()),
+                took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                error,
+            });
+        }
+        self.hear(Input::Done { action, outcome });
+        self.voices
+            .known_rule
+            .send_replace(self.core.promise().rule);
+    }
+
+    fn take_received(&mut self, received: Received) {
+        match received {
+            Received::Message { from, message } => {
+                if self.is_member(&from) {
+                    self.hear(Input::Message { from, message });
+                } else {
+                    tracing::debug!(%from, "a message of a node that is no member");
+                }
+            }
+            Received::Command { from, command } => {
+                tracing::info!(%from, ?command, "an operator's command");
+                self.hear(Input::Command(command));
+            }
+        }
+    }
+
+    fn take_change(&mut self, change: Change) {
+        match change {
+            Change::Record(record) => {
+                self.hear(Input::Record(record));
+                self.admit_members();
+            }
+            Change::RecordGone => tracing::error!("the store has no record any more"),
+            Change::Lease(lease) => {
+                self.lease = Some((lease.clone(), clock::now()));
+                self.hear(Input::Lease(lease));
+            }
+            Change::Contact(contact) => {
+                self.book.insert(contact.name.clone(), contact);
+                self.share_book();
+            }
+            Change::ContactGone(name) => {
+                self.book.remove(&name);
+                self.share_book();
+            }
+            Change::Reachable => {
+                tracing::info!("the store answers");
+                self.store = StoreState::Reachable;
+                self.hear(Input::Store(StoreState::Reachable));
+                self.share_book();
+            }
+            Change::Unreachable(error) => {
+                let error = crate::orders::with_causes(&error);
+                tracing::warn!(error, "the store does not answer");
+                self.store = StoreState::Unreachable;
+                self.hear(Input::Store(StoreState::Unreachable));
+            }
+        }
+    }
+
+    fn share_book(&mut self) {
+        self.voices.book.send_replace(self.book.clone());
+        let own_is_right = self.book.get(&self.own.name) == Some(&self.own);
+        if self.store == StoreState::Reachable && !own_is_right {
+            self.voices.register.send_replace(self.own.clone());
+        }
+        self.admit_members();
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        match wish {
+            Wish::End => {
+                self.ending = true;
+                self.hear(Input::Command(Command::AgentRestarts));
+            }
+            Wish::Be(contact) => {
+                self.own = contact;
+                self.share_book();
+            }
+        }
+    }
+
+    fn is_member(&self, name: &NodeName) -> bool {
+        let record = self.core.record();
+        record.is_none_or(|record| record.value.members.contains_key(name))
+    }
+
+    /// The leader takes in whoever is in the book and in the herd's table, and lets go whoever is
+    /// not in the table any more.
+    fn admit_members(&mut self) {
+        if !matches!(self.core.standing(), Standing::Leading { .. }) || self.members.is_empty() {
+            return;
+        }
+        let Some(record) = self.core.record() else {
+            return;
+        };
+        let recorded = record.value.members.clone();
+        let of_table = |name: &NodeName| self.members.iter().any(|member| member.name == *name);
+        let mut commands = Vec::new();
+        for (name, contact) in &self.book {
+            let welcome = of_table(name) && is_of(contact, self.own.system_identifier);
+            if welcome && recorded.get(name) != Some(&contact.role) {
+                commands.push(Command::Admit {
+                    name: name.clone(),
+                    role: contact.role,
+                });
+            }
+        }
+        for name in recorded.keys() {
+            if !of_table(name) && *name != self.own.name {
+                commands.push(Command::Forget { name: name.clone() });
+            }
+        }
+        for command in commands {
+            self.hear(Input::Command(command));
+        }
+    }
+
+    /// Gives out what the core has decided.
+    fn give_orders(&mut self) {
+        while let Some(action) = self.core.poll_action() {
+            self.note_order(&action);
+            self.give(action);
+        }
+        self.voices.pace.send_if_modified(|pace| {
+            let now = pace_of(&self.core, self.server.as_ref().map(|(facts, _)| facts));
+            std::mem::replace(pace, now) != now
+        });
+    }
+
+    fn note_order(&mut self, action: &Action) {
+        if matches!(action.order, Order::RenewLease { .. }) {
+            return;
+        }
+        tracing::info!(order = ?action.order, reason = ?action.reason, "ordered");
+        self.note(Event::Ordered {
+            action: action.id,
+            order: Box::new(action.order.clone()),
+            reason: action.reason.clone(),
+        });
+    }
+
+    fn give(&mut self, action: Action) {
+        let Action { id, order, .. } = action;
+        let is_waited_for = match order {
+            Order::Send { to, message } => {
+                if to == self.own.name {
+                    self.hear(Input::Message { from: to, message });
+                } else {
+                    self.hands.outbox.send(&to, message);
+                }
+                return;
+            }
+            Order::ProbeLeader { leader } => {
+                let epoch = self.core.record().map(|record| record.value.epoch);
+                let epoch = epoch.unwrap_or_default();
+                self.hands.probe.give(ProbeOrder { leader, epoch });
+                return;
+            }
+            Order::Swap { expected, record } => {
+                self.hands.store.swap(id, expected, record);
+                true
+            }
+            Order::RenewLease {
+                expected,
+                holds_for,
+                flush_lsn,
+            } => {
+                let lease = self.next_lease(holds_for, flush_lsn);
+                self.hands.store.renew(id, expected, lease);
+                true
+            }
+            Order::Promise(promise) => self.hands.promises.give(id, promise),
+            Order::Deadman { deadline } => self.hands.deadman.give(id, deadline),
+            Order::StartStandby { .. }
+            | Order::StartPrimary
+            | Order::Checkpoint
+            | Order::Stop(_)
+            | Order::StopReceiving
+            | Order::Follow { .. }
+            | Order::Promote
+            | Order::WriteRule(_)
+            | Order::Enforce(_)
+            | Order::SetGate(_)
+            | Order::Rejoin { .. }
+            | Order::FetchWal { .. } => {
+                let given = Given { action: id, order };
+                self.hands.server.give(given).is_ok()
+            }
+        };
+        self.given.insert(id, clock::now());
+        if !is_waited_for {
+            self.take_ended(Ended::failed(id, "too many orders wait"));
+        }
+    }
+
+    fn next_lease(&mut self, holds_for: Duration, flush_lsn: manada_model::Lsn) -> Lease {
+        self.beat += 1;
+        let record = self.core.record();
+        Lease {
+            epoch: record.map(|record| record.value.epoch).unwrap_or_default(),
+            leader: self.own.name.clone(),
+            beat: self.beat,
+            holds_for,
+            flush_lsn,
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        let epoch = self.core.record().map(|record| record.value.epoch);
+        self.hands.journal.note(epoch, event);
+    }
+
+    fn publish(&mut self) {
+        let standing = self.core.standing();
+        if let Standing::Leading { epoch, .. } = &standing
+            && self.led != Some(*epoch)
+        {
+            self.led = Some(*epoch);
+            self.reigns_begun += 1;
+            self.admit_members();
+        }
+        self.voices.glance.send_replace(Arc::new(Glance {
+            at: clock::now(),
+            standing,
+            obstacles: self.core.obstacles(),
+            record: self.core.record().cloned(),
+            server: self.server.clone(),
+            lease: self.lease.clone(),
+            store: self.store,
+            reigns_begun: self.reigns_begun,
+        }));
+    }
+}
+
+/// The number that the core gives to a sign of life.
+const RENEWAL: ActionId = ActionId(4);
+
+fn is_of(contact: &Contact, system_identifier: SystemIdentifier) -> bool {
+    contact.system_identifier == system_identifier
+}
+
+/// How often the server must be looked at: often where the next decision waits for what it shows.
+fn pace_of(core: &Core, facts: Option<&ServerFacts>) -> Pace {
+    match core.standing() {
+        Standing::Leading { gate, changing, .. } => {
+            let open = matches!(facts, Some(ServerFacts::Primary(primary)) if primary.gate == gate);
+            if gate == Gate::Open && open && !changing {
+                Pace::Leading
+            } else {
+                Pace::Eager
+            }
+        }
+        Standing::Recruited { .. }
+        | Standing::Electing { .. }
+        | Standing::Promoting { .. }
+        | Standing::Reopening { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Resigned { .. }
+        | Standing::SteppingDown { .. } => Pace::Eager,
+        Standing::NoRecord
+        | Standing::Outsider
+        | Standing::Following { .. }
+        | Standing::Rejoining { .. }
+        | Standing::Stuck { .. } => Pace::Following,
+    }
+}
+
+/// Whether the journal should say that the server has become something else.
+fn is_another_state(before: &ServerFacts, now: &ServerFacts) -> bool {
+    match (before, now) {
+        (ServerFacts::Standby(before), ServerFacts::Standby(now)) => {
+            (&before.follows, before.streams, before.settled)
+                != (&now.follows, now.streams, now.settled)
+        }
+        (ServerFacts::Primary(before), ServerFacts::Primary(now)) => {
+            let streaming = |facts: &manada_core::server::PrimaryFacts| {
+                let names = facts.followers.iter().filter(|one| one.streaming);
+                names.map(|one| one.name.clone()).collect::<Vec<_>>()
+            };
+            (before.gate, &before.enforced, streaming(before))
+                != (now.gate, &now.enforced, streaming(now))
+        }
+        (before, now) => before != now,
+    }
+}

@@ -1,0 +1,78 @@
+//! What a node is at this moment, for whoever asks: load balancers, monitoring, operators.
+
+use manada_core::input::StoreState;
+use manada_core::lease::Lease;
+use manada_core::obstacle::Obstacle;
+use manada_core::record::{Record, Versioned};
+use manada_core::server::ServerFacts;
+use manada_core::standing::Standing;
+use manada_core::timer::Moment;
+use manada_model::{HerdName, NodeName, SystemIdentifier};
+use serde::Serialize;
+
+/// Who is asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Who {
+    /// The herd.
+    pub herd: HerdName,
+    /// The node.
+    pub node: NodeName,
+    /// The cluster's number.
+    pub system_identifier: SystemIdentifier,
+}
+
+/// A node as its agent sees it.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// When it was so.
+    pub at: Moment,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Why nothing happens, where something might be expected.
+    pub obstacles: Vec<Obstacle>,
+    /// The record, as far as it is known here.
+    pub record: Option<Versioned<Record>>,
+    /// Its server, and when it was looked at.
+    pub server: Option<(ServerFacts, Moment)>,
+    /// The leader's last sign of life, and when it came.
+    pub lease: Option<(Lease, Moment)>,
+    /// Whether the store answers.
+    pub store: StoreState,
+    /// How often this node has begun to lead since its agent started.
+    pub reigns_begun: u64,
+}
+
+impl Glance {
+    /// Before anything is known.
+    pub fn at_start(at: Moment) -> Glance {
+        Glance {
+            at,
+            standing: Standing::NoRecord,
+            obstacles: Vec::new(),
+            record: None,
+            server: None,
+            lease: None,
+            store: StoreState::Unreachable,
+            reigns_begun: 0,
+        }
+    }
+
+    /// The server's facts.
+    pub fn facts(&self) -> Option<&ServerFacts> {
+        self.server.as_ref().map(|(facts, _)| facts)
+    }
+
+    /// How many bytes of WAL the leader had at its last sign of life that this standby has not;
+    /// `None` where that is not known.
+    pub fn lag_bytes(&self) -> Option<u64> {
+        let Some(ServerFacts::Standby(standby)) = self.facts() else {
+            return None;
+        };
+        let (lease, _) = self.lease.as_ref()?;
+        let leads = lease
+            .flush_lsn
+            .0
+            .saturating_sub(standby.position.flush_lsn.0);
+        Some(leads)
+    }
+}

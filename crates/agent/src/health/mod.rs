@@ -1,0 +1,7 @@
+//! What load balancers and monitoring ask: plain HTTP, reading alone, as Patroni answers.
+
+mod answer;
+mod listener;
+mod metrics;
+
+pub use listener::{HealthListenError, HealthListener, Sources};
