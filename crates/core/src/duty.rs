@@ -107,7 +107,7 @@ impl Node {
     /// Where its WAL ends, if nothing more can come.
     pub(crate) fn last_word(&self) -> Option<Position> {
         match self.server.as_ref()? {
-            ServerFacts::Stopped { clean_end, .. } => *clean_end,
+            ServerFacts::Stopped { .. } => self.clean_end(),
             ServerFacts::Standby(facts) => {
                 let ended = facts.settled && facts.follows.is_none();
                 (ended || !self.guards.has(Guard::StopReceivingBeforeAnswer))
@@ -118,6 +118,20 @@ impl Node {
             }
             ServerFacts::Unusable | ServerFacts::Starting | ServerFacts::Unresponsive => None,
         }
+    }
+
+    /// Where the WAL of a server ends that was shut down, if this agent has seen which rules are in
+    /// it: the files of a stopped server do not tell.
+    pub(crate) fn clean_end(&self) -> Option<Position> {
+        let Some(ServerFacts::Stopped {
+            clean_end: Some(end),
+            ..
+        }) = &self.server
+        else {
+            return None;
+        };
+        let rule = self.rule_seen?.max(end.rule);
+        Some(Position { rule, ..*end })
     }
 
     /// Whether its server may be acknowledging commits.

@@ -12,7 +12,7 @@ use crate::input::{Command, Input, LeaderServer, StoreState};
 use crate::lease::Lease;
 use crate::obstacle::Obstacle;
 use crate::policy::Policy;
-use crate::position::{Epoch, Position, Rule};
+use crate::position::{Epoch, Position, Rule, RuleId};
 use crate::reason::Reason;
 use crate::record::{MemberRole, Record, Versioned};
 use crate::rules::{self, Decision, Mark};
@@ -51,6 +51,8 @@ pub struct Node {
     pub(crate) server: Option<ServerFacts>,
     /// Whether the server was a primary when its role was last seen.
     pub(crate) was_primary: bool,
+    /// The highest rule that was seen in the WAL of the data as it is now.
+    pub(crate) rule_seen: Option<RuleId>,
     pub(crate) summons: Option<Summons>,
     /// Who is to be told that something higher is promised.
     pub(crate) refuse: Option<NodeName>,
@@ -283,6 +285,7 @@ impl Node {
             leader_server: None,
             server: None,
             was_primary: false,
+            rule_seen: None,
             summons: None,
             refuse: None,
             answered: None,
@@ -457,6 +460,7 @@ impl Node {
             Mark::WishGranted => {
                 self.wishes.pop_front();
             }
+            Mark::AnswerUsed => self.leader_server = None,
             Mark::RestartSaid => self.agent_restart = AgentRestart::Said,
         }
     }

@@ -118,3 +118,55 @@ pub enum PromotionStage {
     /// The policy is put in force and published alone; the gate opens.
     Opening,
 }
+
+/// A standing without its particulars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StandingKind {
+    /// [`Standing::NoRecord`].
+    NoRecord,
+    /// [`Standing::Outsider`].
+    Outsider,
+    /// [`Standing::Recruited`].
+    Recruited,
+    /// [`Standing::Electing`].
+    Electing,
+    /// [`Standing::Promoting`].
+    Promoting,
+    /// [`Standing::Leading`].
+    Leading,
+    /// [`Standing::Reopening`].
+    Reopening,
+    /// [`Standing::HandingOver`].
+    HandingOver,
+    /// [`Standing::Resigned`].
+    Resigned,
+    /// [`Standing::SteppingDown`].
+    SteppingDown,
+    /// [`Standing::Following`].
+    Following,
+    /// [`Standing::Rejoining`].
+    Rejoining,
+    /// [`Standing::Stuck`].
+    Stuck,
+}
+
+impl Standing {
+    /// Which it is.
+    pub fn kind(&self) -> StandingKind {
+        match self {
+            Standing::NoRecord => StandingKind::NoRecord,
+            Standing::Outsider => StandingKind::Outsider,
+            Standing::Recruited { .. } => StandingKind::Recruited,
+            Standing::Electing { .. } => StandingKind::Electing,
+            Standing::Promoting { .. } => StandingKind::Promoting,
+            Standing::Leading { .. } => StandingKind::Leading,
+            Standing::Reopening { .. } => StandingKind::Reopening,
+            Standing::HandingOver { .. } => StandingKind::HandingOver,
+            Standing::Resigned { .. } => StandingKind::Resigned,
+            Standing::SteppingDown { .. } => StandingKind::SteppingDown,
+            Standing::Following { .. } => StandingKind::Following,
+            Standing::Rejoining { .. } => StandingKind::Rejoining,
+            Standing::Stuck { .. } => StandingKind::Stuck,
+        }
+    }
+}

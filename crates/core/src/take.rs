@@ -47,6 +47,7 @@ impl Node {
         match &facts {
             ServerFacts::Primary(primary) => {
                 self.was_primary = true;
+                self.rule_seen = Some(primary.position.rule);
                 let held = match (&self.tenure.proven, &primary.enforced) {
                     (Some(proven), Enforced::Policy(policy)) => proven == policy,
                     (_, Enforced::Policy(_) | Enforced::Nobody | Enforced::Foreign) => false,
@@ -76,8 +77,9 @@ impl Node {
                     self.resignation = None;
                 }
             }
-            ServerFacts::Standby(_) => {
+            ServerFacts::Standby(standby) => {
                 self.was_primary = false;
+                self.rule_seen = Some(standby.position.rule);
                 self.tenure.proven = None;
             }
             ServerFacts::Stopped { was_primary, .. } => {
@@ -245,6 +247,7 @@ impl Node {
         };
         match (&order, &outcome) {
             (Order::WriteRule(rule), Outcome::RuleWritten { lsn }) => {
+                self.rule_seen = self.rule_seen.max(Some(rule.id));
                 self.tenure.rule = Some((rule.clone(), *lsn));
             }
             (Order::Enforce(Enforced::Policy(policy)), Outcome::Done) => {
@@ -274,6 +277,7 @@ impl Node {
                 }
                 if succeeded {
                     self.rejoin.cleansed = true;
+                    self.was_primary = false;
                     self.follows(Some(leader.clone()));
                 }
             }

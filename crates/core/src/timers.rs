@@ -86,6 +86,9 @@ impl Node {
             }
             Timer::ElectionStalled => self.election_stalls_after(),
             Timer::AskAgain if self.coordinated_record().is_some() => Some(times.ask_again),
+            Timer::AskAgain if self.leader_server.is_some() && self.would_rejoin() => {
+                Some(times.lease / 2)
+            }
             Timer::AskAgain => {
                 // The later its turn, the more seldom: a large herd does not crowd a leader whose
                 // agent is gone.

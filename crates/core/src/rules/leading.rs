@@ -175,6 +175,22 @@ pub(super) const REOPEN: Rule = Rule {
     },
 };
 
+pub(super) const REMEMBER_RULE: Rule = Rule {
+    name: "leading: remember the rule",
+    why: "a stopped server can't be asked whether its reign has begun, and is started in place if so",
+    decide: |node| {
+        let Duty::Lead { epoch } = node.duty() else {
+            return None;
+        };
+        let written = node.primary()?.position.rule;
+        let known = node.promise.rule.epoch >= epoch || node.promise.led != Some(epoch);
+        (written.epoch == epoch && !known && node.promise_is_free()).then(|| {
+            let promise = node.promise_now();
+            Decision::order(Order::Promise(promise), Reason::ReignBegins { epoch })
+        })
+    },
+};
+
 pub(super) const OPEN: Rule = Rule {
     name: "leading: open the gate",
     why: "the policy is in force and published alone, and the quorum has all that can be seen",

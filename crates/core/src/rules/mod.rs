@@ -65,6 +65,8 @@ pub(crate) enum Mark {
     CommandDropped,
     WishGranted,
     RestartSaid,
+    /// The leader's answer has served its purpose.
+    AnswerUsed,
 }
 
 /// All of them, in their order.
@@ -116,11 +118,13 @@ pub const RULES: &[Rule] = &[
     policy_change::WRITE_RULE,
     policy_change::CONCLUDE,
     leading::OPEN,
+    leading::REMEMBER_RULE,
     // Those who follow.
     following::STOP,
     following::LEAVE_FORMER,
     following::PROMISE,
     following::START,
+    rejoining::ASK_LEADER,
     rejoining::REJOIN,
     rejoining::CLEANSE,
     following::FOLLOW,

@@ -141,11 +141,7 @@ impl Node {
         };
         let written = self.promise.rule.epoch == epoch
             || clean_end.is_some_and(|end| end.rule.epoch == epoch)
-            || self
-                .tenure
-                .rule
-                .as_ref()
-                .is_some_and(|(rule, _)| rule.id.epoch == epoch);
+            || self.rule_seen.is_some_and(|rule| rule.epoch == epoch);
         *was_primary && written && self.promise.led == Some(epoch)
     }
 }

@@ -81,15 +81,10 @@ pub(super) const START: Rule = Rule {
         let Duty::Recruit { epoch, .. } = node.duty() else {
             return None;
         };
-        let stopped = matches!(
-            node.server,
-            Some(ServerFacts::Stopped {
-                clean_end: None,
-                ..
-            })
-        );
+        let stopped = matches!(node.server, Some(ServerFacts::Stopped { .. }));
         let start = Order::StartStandby { follow: None };
-        stopped.then(|| node.order_server(start, Reason::Recruiting { epoch }))?
+        (stopped && node.clean_end().is_none())
+            .then(|| node.order_server(start, Reason::Recruiting { epoch }))?
     },
 };
 
@@ -150,17 +145,8 @@ pub(super) const ANSWER: Rule = Rule {
 impl Node {
     /// What is promised, with the highest rule that is known to be in the WAL.
     pub(crate) fn promise_now(&self) -> Promise {
-        let seen = match &self.server {
-            Some(ServerFacts::Standby(facts)) => Some(facts.position),
-            Some(ServerFacts::Primary(facts)) => Some(facts.position),
-            Some(ServerFacts::Stopped { clean_end, .. }) => *clean_end,
-            Some(ServerFacts::Unusable | ServerFacts::Starting | ServerFacts::Unresponsive)
-            | None => None,
-        };
         Promise {
-            rule: seen.map_or(self.promise.rule, |position| {
-                position.rule.max(self.promise.rule)
-            }),
+            rule: self.promise.rule.max(self.rule_seen.unwrap_or_default()),
             ..self.promise
         }
     }

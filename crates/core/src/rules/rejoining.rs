@@ -2,10 +2,11 @@
 
 use manada_model::{Lsn, NodeName};
 
-use super::{Decision, Rule};
+use super::{Decision, Mark, Rule};
 use crate::action::{Order, Rung};
 use crate::duty::Duty;
 use crate::history::Relation;
+use crate::input::LeaderServer;
 use crate::node::Node;
 use crate::position::RuleId;
 use crate::reason::Reason;
@@ -25,10 +26,10 @@ pub(super) const REJOIN: Rule = Rule {
     name: "rejoining: rejoin",
     why: "WAL that is not in the leader's history has to go before a node can follow",
     decide: |node| {
-        let (leader, diverged_at, rung) = node.next_rung()?;
-        if !node.is_automatic() || !node.leader_has_begun() {
+        if !node.would_rejoin() || node.leader_server != Some(LeaderServer::Answers) {
             return None;
         }
+        let (leader, diverged_at, rung) = node.next_rung()?;
         let reason = match &node.server {
             Some(ServerFacts::Unusable) => Reason::DataUnusable,
             Some(
@@ -42,14 +43,32 @@ pub(super) const REJOIN: Rule = Rule {
                 leader: leader.clone(),
             },
         };
-        node.order_server(
-            Order::Rejoin {
-                leader,
-                diverged_at,
-                rung,
-            },
-            reason,
-        )
+        let rejoin = Order::Rejoin {
+            leader,
+            diverged_at,
+            rung,
+        };
+        Some(node.order_server(rejoin, reason)?.and(Mark::AnswerUsed))
+    },
+};
+
+pub(super) const ASK_LEADER: Rule = Rule {
+    name: "rejoining: ask the leader's server",
+    why: "a try that can't reach the leader would be a waste of the few there are",
+    decide: |node| {
+        if !node.would_rejoin() || node.lanes.probing {
+            return None;
+        }
+        let (leader, _, _) = node.next_rung()?;
+        let due = match node.leader_server {
+            None => true,
+            Some(LeaderServer::Silent) => node.has_fired(&Timer::AskAgain),
+            Some(LeaderServer::Answers) => false,
+        };
+        let reason = Reason::Diverged {
+            leader: leader.clone(),
+        };
+        due.then(|| Decision::order(Order::ProbeLeader { leader }, reason))
     },
 };
 
@@ -74,6 +93,14 @@ pub(super) const CLEANSE: Rule = Rule {
 };
 
 impl Node {
+    /// Whether there is something to try, and a leader whose reign has begun.
+    pub(crate) fn would_rejoin(&self) -> bool {
+        self.is_automatic()
+            && self.lanes.server.order.is_none()
+            && self.next_rung().is_some()
+            && self.leader_has_begun()
+    }
+
     /// What is to be tried, if this node's data is not of the leader's history.
     pub(crate) fn next_rung(&self) -> Option<(NodeName, Option<Lsn>, Rung)> {
         let (leader, diverged_at, must_clone) = self.divergence()?;

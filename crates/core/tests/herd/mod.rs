@@ -15,7 +15,7 @@ use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, When
 use manada_core::server::{
     Enforced, Follower, Gate, PrimaryFacts, Promise, ServerFacts, StandbyFacts,
 };
-use manada_core::standing::Standing;
+use manada_core::standing::{Standing, StandingKind};
 use manada_core::timer::{Moment, Timer, Timings};
 use manada_model::{Lsn, NodeName, SyncMethod};
 
@@ -77,6 +77,8 @@ pub(crate) struct Host {
     /// Power, agent and network: a host is there or it is not.
     pub(crate) up: bool,
     pub(crate) agent: bool,
+    /// Neither the store nor another host is reached.
+    pub(crate) isolated: bool,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
 }
@@ -96,6 +98,8 @@ pub(crate) struct Herd {
     pub(crate) lease: Option<Lease>,
     pub(crate) store_is_up: bool,
     pub(crate) acknowledged: BTreeSet<u64>,
+    /// From which standing to which nodes were seen to go.
+    pub(crate) changes: BTreeSet<(StandingKind, StandingKind)>,
     pub(crate) journal: Vec<(u64, NodeName, Action)>,
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -150,6 +154,7 @@ impl Herd {
                 server,
                 up: true,
                 agent: true,
+                isolated: false,
                 failing: None,
             }
         };
@@ -166,6 +171,7 @@ impl Herd {
             lease: None,
             store_is_up: true,
             acknowledged: BTreeSet::new(),
+            changes: BTreeSet::new(),
             journal: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
@@ -300,6 +306,18 @@ impl Herd {
         self.drop_sessions(text);
     }
 
+    /// A server that hung goes on, if it was not stopped.
+    pub(crate) fn wake_server(&mut self, text: &str) {
+        let server = &mut self.host(text).server;
+        if server.runs == Runs::Hangs {
+            server.runs = if server.was_primary {
+                Runs::Primary
+            } else {
+                Runs::Standby
+            };
+        }
+    }
+
     /// The host is gone at once.
     pub(crate) fn power_off(&mut self, text: &str) {
         let host = self.host(text);
@@ -335,14 +353,33 @@ impl Herd {
 
     pub(crate) fn set_store(&mut self, up: bool) {
         self.store_is_up = up;
-        let state = if up {
+        for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
+            self.tell_store_state(&host);
+        }
+    }
+
+    /// Cuts a host off from all others and from the store, or joins it again.
+    pub(crate) fn isolate(&mut self, text: &str, isolated: bool) {
+        self.host(text).isolated = isolated;
+        self.tell_store_state(&name(text));
+    }
+
+    fn tell_store_state(&mut self, host: &NodeName) {
+        let state = if self.store_answers(host) {
             StoreState::Reachable
         } else {
             StoreState::Unreachable
         };
-        for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
-            self.schedule(0, Event::Input(host, Input::Store(state)));
-        }
+        self.schedule(0, Event::Input(host.clone(), Input::Store(state)));
+    }
+
+    fn store_answers(&self, host: &NodeName) -> bool {
+        self.store_is_up && !self.hosts[host].isolated
+    }
+
+    fn reaches(&self, one: &NodeName, other: &NodeName) -> bool {
+        let (from, to) = (&self.hosts[one], &self.hosts[other]);
+        to.up && !from.isolated && !to.isolated
     }
 
     /// Everything that was acknowledged is in the leader's WAL.
@@ -422,7 +459,7 @@ impl Herd {
                 self.stream();
                 for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
                     self.look_at(&host);
-                    if self.store_is_up
+                    if self.store_answers(&host)
                         && let Some(lease) = self.lease.clone()
                     {
                         self.handle(&host, Input::Lease(lease));
@@ -446,7 +483,12 @@ impl Herd {
         if !host.up || !host.agent {
             return;
         }
+        let before = host.core.standing().kind();
         host.core.handle(input, now);
+        let after = host.core.standing().kind();
+        if before != after {
+            self.changes.insert((before, after));
+        }
         let mut actions = Vec::new();
         while let Some(action) = host.core.poll_action() {
             actions.push(action);
@@ -502,13 +544,13 @@ impl Herd {
             return Some(Outcome::Failed);
         }
         match order {
-            Order::Swap { expected, record } => return Some(self.swap(*expected, record)),
+            Order::Swap { expected, record } => return Some(self.swap(name, *expected, record)),
             Order::RenewLease {
                 expected,
                 holds_for,
                 flush_lsn,
             } => {
-                if !self.store_is_up {
+                if !self.store_answers(name) {
                     return Some(Outcome::Unknown);
                 }
                 if *expected != self.record.revision {
@@ -535,7 +577,7 @@ impl Herd {
             }
             Order::ProbeLeader { leader } => {
                 let asked = &self.hosts[leader];
-                let answers = asked.up && asked.server.runs == Runs::Primary;
+                let answers = self.reaches(name, leader) && asked.server.runs == Runs::Primary;
                 let answer = if answers {
                     LeaderServer::Answers
                 } else {
@@ -554,7 +596,9 @@ impl Herd {
         let source = match order {
             Order::Rejoin { leader, .. } | Order::FetchWal { from: leader, .. } => {
                 let host = &self.hosts[leader];
-                if !host.up {
+                if !self.reaches(name, leader)
+                    || host.server.runs != Runs::Primary && !matches!(order, Order::FetchWal { .. })
+                {
                     return Outcome::Failed;
                 }
                 host.server.wal.clone()
@@ -642,8 +686,8 @@ impl Herd {
         Outcome::Done
     }
 
-    fn swap(&mut self, expected: Revision, record: &Record) -> Outcome {
-        if !self.store_is_up {
+    fn swap(&mut self, name: &NodeName, expected: Revision, record: &Record) -> Outcome {
+        if !self.store_answers(name) {
             return Outcome::Unknown;
         }
         if expected != self.record.revision {
@@ -657,6 +701,9 @@ impl Herd {
     }
 
     fn deliver(&mut self, from: &NodeName, to: &NodeName, message: Message) {
+        if !self.reaches(from, to) {
+            return;
+        }
         let input = Input::Message {
             from: from.clone(),
             message,
@@ -674,17 +721,28 @@ impl Herd {
             .collect();
         for (name, leader) in followers {
             let source = &self.hosts[&leader];
-            let sends = matches!(source.server.runs, Runs::Primary | Runs::Standby) && source.up;
+            let sends = matches!(source.server.runs, Runs::Primary | Runs::Standby)
+                && self.reaches(&name, &leader);
             if !sends {
                 continue;
             }
             let wal = source.server.wal.clone();
-            let server = &mut self.hosts.get_mut(&name).expect("a member").server;
-            assert!(
-                wal.starts_with(&server.wal) || server.wal.starts_with(&wal),
-                "{name} follows {leader} with WAL that is not of its history"
-            );
+            let host = &self.hosts[&name];
+            let server = &host.server;
+            if !wal.starts_with(&server.wal) && !server.wal.starts_with(&wal) {
+                // One that could not be made to leave a former leader gets nothing from it.
+                let meant = matches!(host.core.standing(), Standing::Following { leader: whom, .. }
+                    if whom == leader && host.disk.epoch == self.record.value.epoch);
+                assert!(
+                    !meant,
+                    "{name} follows {leader} with WAL that is not of its history\n{}\n{}",
+                    self.tail(),
+                    self.state()
+                );
+                continue;
+            }
             if wal.len() > server.wal.len() {
+                let server = &mut self.hosts.get_mut(&name).expect("a member").server;
                 server.wal = wal;
             }
         }
@@ -702,8 +760,9 @@ impl Herd {
                         .standbys
                         .iter()
                         .filter(|standby| {
+                            let reached = self.reaches(&primary, standby);
                             let standby = &self.hosts[*standby];
-                            standby.up
+                            reached
                                 && standby.server.follows.as_ref() == Some(&primary)
                                 && standby.server.runs == Runs::Standby
                                 && standby.server.wal.len() >= end
@@ -754,7 +813,7 @@ impl Herd {
                 settled: server.follows.is_none(),
                 follows: server.follows.clone(),
                 streams: server.follows.as_ref().is_some_and(|leader| {
-                    self.hosts[leader].up && self.hosts[leader].server.runs == Runs::Primary
+                    self.reaches(name, leader) && self.hosts[leader].server.runs == Runs::Primary
                 }),
             }),
             Runs::Primary => ServerFacts::Primary(PrimaryFacts {
@@ -765,8 +824,8 @@ impl Herd {
                 followers: self
                     .hosts
                     .iter()
-                    .filter(|(_, host)| {
-                        host.up
+                    .filter(|(follower, host)| {
+                        self.reaches(name, follower)
                             && host.server.runs == Runs::Standby
                             && host.server.follows.as_ref() == Some(name)
                     })
