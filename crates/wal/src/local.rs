@@ -12,6 +12,8 @@ use manada_model::{Lsn, TimelineId};
 /// The header of a record: its length, at its begin, and its checksum, at its end.
 const RECORD_HEADER_BYTES: usize = 24;
 const CHECKSUM_AT: usize = 20;
+/// A record begins at a multiple of this.
+const RECORD_ALIGNMENT: u64 = 8;
 /// The longest record there is (`XLogRecordMaxSize`), with room for what is added to it.
 const RECORD_BYTES_MAX: usize = 1 << 30;
 
@@ -63,6 +65,34 @@ impl LocalWal {
             file: None,
         };
         Ok(reader.record()?.is_some())
+    }
+
+    /// Where the valid records end that follow on `timeline` from `lsn` on, the end of another.
+    pub fn end_behind(&self, timeline: TimelineId, lsn: Lsn) -> io::Result<Lsn> {
+        let mut reader = RecordReader {
+            wal: self,
+            timeline,
+            at: lsn.0,
+            file: None,
+        };
+        let mut end = lsn;
+        while reader.record()?.is_some() {
+            reader.at = reader.at.next_multiple_of(RECORD_ALIGNMENT);
+            end = Lsn(reader.at);
+        }
+        Ok(end)
+    }
+
+    /// Whether a segment has been written to: one that is kept for later use has the content of the
+    /// one it was before, or none.
+    pub fn is_written(&self, segment: &LocalSegment) -> io::Result<bool> {
+        let mut reader = RecordReader {
+            wal: self,
+            timeline: segment.timeline,
+            at: segment.start_lsn.0,
+            file: None,
+        };
+        Ok(reader.page_header(segment.start_lsn.0)?.is_some())
     }
 
     /// The segments that are there, in the order of timeline and position. Files that recovery
@@ -257,6 +287,9 @@ mod tests {
             let wal = write_record(directory.path(), at, length);
             assert!(wal.goes_on_at(Lsn(at)).expect("readable"), "{at} {length}");
             assert!(!wal.goes_on_at(Lsn(at + 8)).expect("readable"));
+            let end = wal.end_behind(TimelineId(1), Lsn(at)).expect("readable");
+            assert!(end.bytes_since(Lsn(at)) >= length as u64, "{end}");
+            assert_eq!(wal.end_behind(TimelineId(1), end).expect("readable"), end);
         }
     }
 
@@ -270,7 +303,9 @@ mod tests {
         assert_eq!(segments[1].start_lsn, Lsn(6 << 20));
         // Used again for another place.
         let stale = std::fs::read(&segments[0].path).expect("there");
+        assert!(wal.is_written(&segments[1]).expect("readable"));
         std::fs::write(&segments[1].path, stale).expect("written");
+        assert!(!wal.is_written(&segments[1]).expect("readable"));
         assert!(!wal.goes_on_at(Lsn(at)).expect("readable"));
         std::fs::remove_file(&segments[1].path).expect("removed");
         assert!(!wal.goes_on_at(Lsn(at)).expect("readable"));

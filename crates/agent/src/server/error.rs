@@ -131,6 +131,9 @@ pub enum OrderError {
         /// How long was waited.
         within: Duration,
     },
+    /// The data was not brought into the leader's history.
+    #[error(transparent)]
+    Rejoin(#[from] super::rejoin::RejoinError),
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartNodeError),

@@ -31,6 +31,7 @@ pub use error::OrderError;
 pub use local_wal::LocalWalError;
 use look::Eyes;
 pub use look::LOOK_WITHIN;
+pub use rejoin::RejoinError;
 use watch::{Run, Watch};
 
 /// This host's server. Cheap to clone; all clones are the same server.
@@ -143,8 +144,12 @@ impl Shared {
             Order::Enforce(enforced) => self.enforce(enforced).await,
             Order::SetGate(gate) => self.set_gate(*gate).await,
             Order::FetchWal { from, upto } => self.fetch_wal(from, *upto).await,
-            Order::Rejoin { .. }
-            | Order::Swap { .. }
+            Order::Rejoin {
+                leader,
+                diverged_at,
+                rung,
+            } => self.rejoin(leader, *diverged_at, *rung).await,
+            Order::Swap { .. }
             | Order::RenewLease { .. }
             | Order::Promise(_)
             | Order::Send { .. }

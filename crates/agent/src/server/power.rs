@@ -58,6 +58,7 @@ impl Shared {
         self.start().await?;
         if let Ok(session) = self.open().await {
             self.keep_slots(&session).await?;
+            self.remove_replaced_data();
         }
         Ok(())
     }
@@ -148,7 +149,7 @@ impl Shared {
         Ok(())
     }
 
-    fn remove_standby_signal(&self) -> Result<(), OrderError> {
+    pub(super) fn remove_standby_signal(&self) -> Result<(), OrderError> {
         let data_directory = &self.node.file.data_directory;
         let path = data_directory.join(STANDBY_SIGNAL);
         match fs::remove_file(&path) {

@@ -1,19 +1,77 @@
 //! Coming back: the data of a node whose WAL has diverged is brought into its leader's history.
+//!
+//! Whatever is lost by it is saved first. Each rung may be killed at any moment and be begun again:
+//! a rewind that was broken off leaves a mark, by which the data counts as unusable until a clone
+//! has taken its place; a clone takes the place of the old data in one exchange of names.
+
+mod cloning;
+mod error;
+mod rewind;
+mod saved;
+mod tail;
+
+use manada_core::action::Rung;
+use manada_herd::{Door, protection};
+use manada_model::{Lsn, NodeName};
+use manada_postgres::conninfo::Endpoint;
+use manada_postgres::control_file::ControlFile;
+use manada_postgres::process::StopMode;
+
+pub use error::RejoinError;
 
 use super::Shared;
 use super::error::OrderError;
+use super::policy::set_nobody;
 
 impl Shared {
-    /// Whether a rejoin was begun and did not come to its end: the data is no server's then.
-    pub(super) fn rejoin_is_unfinished(&self) -> bool {
-        self.node.home.rejoin_mark().exists()
+    /// Brings the data into that leader's history. The server is stopped, and left so.
+    pub(super) async fn rejoin(
+        &self,
+        leader: &NodeName,
+        diverged_at: Option<Lsn>,
+        rung: Rung,
+    ) -> Result<(), OrderError> {
+        let endpoint = self
+            .endpoint_of(leader)
+            .ok_or_else(|| OrderError::UnknownMember {
+                name: leader.clone(),
+            })?;
+        self.stop_for_rejoin().await?;
+        self.forbid_archiving()?;
+        if !self.rejoin_is_unfinished()
+            && let Ok(control_file) = ControlFile::read(&self.node.file.data_directory)
+        {
+            self.save_tail(leader, diverged_at, control_file).await?;
+        }
+        match rung {
+            Rung::Rewind => self.rewind(leader, endpoint).await?,
+            Rung::Clone => self.clone_beside(endpoint).await?,
+        }
+        self.place_standby_signal()?;
+        let mut change = self.change()?;
+        set_nobody(&mut change);
+        protection::follow_nobody(change.settings());
+        change.door(Door::Closed);
+        self.write(change)?;
+        self.finish_rejoin()
     }
 
-    pub(super) fn demand_no_rejoin(&self) -> Result<(), OrderError> {
-        if self.rejoin_is_unfinished() {
-            Err(OrderError::RejoinUnfinished)
-        } else {
-            Ok(())
+    /// Stopped in good order, data can be rewound without a recovery first.
+    async fn stop_for_rejoin(&self) -> Result<(), OrderError> {
+        if self.watch.running()?.is_none() {
+            return Ok(());
         }
+        match self.stop_and_wait(StopMode::Fast).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::info!(%error, "the server is stopped at once");
+                self.stop_and_wait(StopMode::Immediate).await
+            }
+        }
+    }
+
+    /// The connection by which the leader's files are read and its server is asked.
+    fn source(&self, leader: Endpoint) -> manada_postgres::Conninfo {
+        protection::rewind_source(&self.node, leader)
     }
 }

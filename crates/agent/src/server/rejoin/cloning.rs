@@ -1,0 +1,139 @@
+//! A new clone beside the old data, which takes its place in one exchange of names.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use manada_postgres::Session;
+use manada_postgres::conninfo::Endpoint;
+use manada_postgres::durable::sync_directory;
+use manada_wal::clone::{CloneRequest, CloneSlot, ExtraFile};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::super::Shared;
+use super::super::error::OrderError;
+use super::RejoinError;
+
+/// What the directory beside is called, after the data directory's own name.
+const BESIDE: &str = ".manada-rejoin";
+
+/// What a clone takes besides the databases: WAL that is written meanwhile.
+const MARGIN_BYTES: u64 = 256 << 20;
+
+impl Shared {
+    pub(super) async fn clone_beside(&self, leader: Endpoint) -> Result<(), OrderError> {
+        let data_directory = self.real_data_directory();
+        let beside = beside(&data_directory);
+        // Of an earlier try: a clone that is out of date, or data that was replaced.
+        remove(beside.clone()).await?;
+        self.demand_room(&leader, &data_directory).await?;
+        let mut request = CloneRequest::new(
+            self.source(leader),
+            &beside,
+            CloneSlot::Create(self.node.file.name.slot()),
+        );
+        request.owner = Some(manada_postgres::os_user::OsUser::of_data_directory(
+            self.node.home.path(),
+        )?);
+        request.system_identifier = Some(self.node.file.system_identifier);
+        let mut files = vec![ExtraFile {
+            path: "standby.signal".to_owned(),
+            contents: Vec::new(),
+        }];
+        for (path, text) in self.own_configuration()? {
+            files.push(ExtraFile {
+                path,
+                contents: text.into_bytes(),
+            });
+        }
+        request.configure = Some(Box::new(move |_| Ok(files)));
+        let cloned = manada_wal::clone::run(request, |_| {}).await;
+        cloned.map_err(RejoinError::from)?;
+        Ok(exchange(&beside, &data_directory)?)
+    }
+
+    /// Removes the data that a clone has replaced. Its server runs by now.
+    pub(in super::super) fn remove_replaced_data(&self) {
+        let beside = beside(&self.real_data_directory());
+        if !beside.exists() {
+            return;
+        }
+        tokio::spawn(async move {
+            if let Err(error) = remove(beside).await {
+                tracing::warn!(%error, "the data that was replaced stays");
+            }
+        });
+    }
+
+    fn real_data_directory(&self) -> PathBuf {
+        let path = &self.node.file.data_directory;
+        path.canonicalize().unwrap_or_else(|_| path.clone())
+    }
+
+    async fn demand_room(
+        &self,
+        leader: &Endpoint,
+        data_directory: &Path,
+    ) -> Result<(), RejoinError> {
+        let parent = data_directory.parent().unwrap_or(Path::new("/"));
+        let session = Session::open(&self.node.monitor(leader.clone())).await?;
+        let sql = "SELECT sum(pg_database_size(oid))::int8 FROM pg_database";
+        let row = session.query_one(sql, &[]).await;
+        let row = row.map_err(|source| RejoinError::Sql { source })?;
+        let bytes = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
+        demand_room(
+            parent,
+            bytes.saturating_add(MARGIN_BYTES),
+            "a clone beside the old data",
+        )
+    }
+}
+
+/// Proves that a file system has that much left.
+pub(super) fn demand_room(
+    path: &Path,
+    needed_bytes: u64,
+    what: &'static str,
+) -> Result<(), RejoinError> {
+    let space = rustix::fs::statvfs(path)
+        .map_err(|errno| RejoinError::io("see the free space at", path)(errno.into()))?;
+    let free_bytes = space.f_bavail.saturating_mul(space.f_frsize);
+    if free_bytes >= needed_bytes {
+        return Ok(());
+    }
+    Err(RejoinError::NoRoom {
+        what,
+        path: path.to_path_buf(),
+        needed_bytes,
+        free_bytes,
+    })
+}
+
+fn beside(data_directory: &Path) -> PathBuf {
+    let mut name = data_directory.file_name().unwrap_or_default().to_owned();
+    name.push(BESIDE);
+    data_directory.with_file_name(name)
+}
+
+/// There is no moment without data: the names change places.
+fn exchange(clone: &Path, data_directory: &Path) -> Result<(), RejoinError> {
+    let flags = if data_directory.exists() {
+        RenameFlags::EXCHANGE
+    } else {
+        RenameFlags::NOREPLACE
+    };
+    renameat_with(CWD, clone, CWD, data_directory, flags).map_err(|errno| {
+        RejoinError::io("put the clone in the place of", data_directory)(errno.into())
+    })?;
+    let parent = data_directory.parent().unwrap_or(Path::new("/"));
+    sync_directory(parent).map_err(RejoinError::io("sync", parent))
+}
+
+async fn remove(path: PathBuf) -> Result<(), RejoinError> {
+    let removing = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(RejoinError::io("remove", &path)(source)),
+    });
+    removing.await.expect("removing does not panic")
+}
