@@ -50,7 +50,7 @@ pub struct CloneRequest {
 /// Looks at the verified data directory, which does not have its name yet, and says which files
 /// to place in it: settings, `standby.signal`. Reading is all it may do there.
 pub type Configure =
-    Box<dyn FnOnce(&Path) -> Result<Vec<ExtraFile>, Box<dyn Error + Send + Sync>> + Send>;
+    Box<dyn FnOnce(&Path) -> Result<Vec<ExtraFile>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
 impl CloneRequest {
     /// A clone of `source` at `target`, on `slot`: fast checkpoint, CRC-32C, no limit of rate.
