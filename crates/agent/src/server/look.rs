@@ -132,7 +132,7 @@ impl Shared {
                 kept.ask().await.map_err(|error| sort(&error))?
             }
         };
-        if said.has_rules && !kept.sees_rules {
+        if kept.is_behind(&said) {
             *kept = self.open_kept().await?;
             said = kept.ask().await.map_err(|error| sort(&error))?;
         }
@@ -226,6 +226,14 @@ impl Shared {
 }
 
 impl KeptSession {
+    /// Whether a new session sees or proves more: rules that are there now, or a change of settings
+    /// that came after this one was opened.
+    fn is_behind(&self, said: &Said) -> bool {
+        let at_opening = &self.change_at_opening;
+        said.has_rules && !self.sees_rules
+            || at_opening.as_ref().is_some_and(|at| *at != said.change)
+    }
+
     async fn ask(&self) -> Result<Said, tokio_postgres::Error> {
         let row = self.session.query_one(&self.query, &[]).await?;
         let json: tokio_postgres::types::Json<Said> = row.try_get(0)?;
