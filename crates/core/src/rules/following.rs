@@ -42,8 +42,13 @@ pub(super) const PROMISE: Rule = Rule {
         let Duty::Follow { epoch, leader } = node.duty() else {
             return None;
         };
-        let receives = node.standby().is_some_and(|facts| facts.follows.is_some());
-        let promises = node.promise.epoch < epoch && !receives && !node.may_acknowledge();
+        let receives_nothing = match &node.server {
+            Some(ServerFacts::Standby(facts)) => facts.follows.is_none(),
+            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable) => true,
+            Some(ServerFacts::Starting | ServerFacts::Unresponsive | ServerFacts::Primary(_))
+            | None => false,
+        };
+        let promises = node.promise.epoch < epoch && receives_nothing;
         (promises && node.promise_is_free()).then(|| {
             Decision::order(
                 Order::Promise(Promise {

@@ -11,6 +11,7 @@ use manada_core::message::Message;
 use manada_core::node::{Limits, Node};
 use manada_core::policy::Policy;
 use manada_core::position::{Epoch, Position, RuleId};
+use manada_core::reason::Reason;
 use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, WhenShort};
 use manada_core::server::{
     Enforced, Follower, Gate, PrimaryFacts, Promise, ServerFacts, StandbyFacts,
@@ -90,7 +91,7 @@ enum Event {
     Look,
 }
 
-/// A herd.
+/// A herd. `acknowledged` is what may not be lost: no longer what an asynchronous failover gave up.
 pub(crate) struct Herd {
     pub(crate) now: u64,
     pub(crate) hosts: BTreeMap<NodeName, Host>,
@@ -495,6 +496,9 @@ impl Herd {
         }
         for action in actions {
             self.journal.push((self.now, name.clone(), action.clone()));
+            if matches!(action.reason, Reason::LossAccepted { .. }) {
+                self.acknowledged.clear();
+            }
             let takes = match &action.order {
                 Order::Send { .. } => 1,
                 Order::Swap { .. } | Order::RenewLease { .. } => 5,
