@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::agent_directory;
 use crate::clock;
+use crate::control::{ControlListenError, ControlListener, Desk};
 use crate::daemon::{Daemon, Ears, Hands, Voices, Wish};
 use crate::deadman::Deadman;
 use crate::founding::Founding;
@@ -70,6 +71,7 @@ pub struct Agent {
     promise_file: PromiseFile,
     listener: Listener,
     health: HealthListener,
+    control: ControlListener,
     _lock: File,
 }
 
@@ -118,6 +120,9 @@ pub enum OpenAgentError {
     /// The port for the other agents.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The socket for operators' commands.
+    #[error(transparent)]
+    Control(#[from] ControlListenError),
     /// The port for load balancers and monitoring.
     #[error(transparent)]
     Health(#[from] HealthListenError),
@@ -165,6 +170,7 @@ impl Agent {
         let server = LocalServer::new(node.clone())?;
         let listener = Listener::bind(settings.protect.listen).await?;
         let health = HealthListener::bind(settings.protect.health).await?;
+        let control = ControlListener::bind(&node.home)?;
         let (location, access) = store_of(&settings.protect)?;
         let store = Store::open(&location, &node.file.herd, &access).await?;
         refuse_other_cluster(&store, node).await?;
@@ -175,6 +181,7 @@ impl Agent {
             promise_file,
             listener,
             health,
+            control,
             _lock: lock,
             settings,
         })
@@ -231,6 +238,15 @@ impl Agent {
             glance: glance.subscribe(),
             book: book.subscribe(),
         };
+        let desk = Desk {
+            who: Arc::clone(&sources.who),
+            store: self.store.location().to_string(),
+            directory,
+            glance: glance.subscribe(),
+            book: book.subscribe(),
+            received,
+            identity: self.identity,
+        };
         let founding = Founding {
             store: self.store.clone(),
             server: self.server.clone(),
@@ -239,7 +255,8 @@ impl Agent {
         };
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(eyes.keep_looking(pace.subscribe()));
-        tasks.spawn(self.listener.serve(self.identity, received));
+        tasks.spawn(self.listener.serve(desk.clone()));
+        tasks.spawn(self.control.serve(desk));
         tasks.spawn(self.health.serve(sources));
         tasks.spawn(members::keep_reading(self.server, members));
         tasks.spawn(keep_registered(self.store, register.subscribe()));

@@ -211,9 +211,21 @@ impl Daemon {
                     tracing::debug!(%from, "a message of a node that is no member");
                 }
             }
-            Received::Command { from, command } => {
+            Received::Command {
+                from,
+                command,
+                answer,
+            } => {
                 tracing::info!(%from, ?command, "an operator's command");
+                let objection = self.core.objection(&command);
+                self.note(Event::Commanded {
+                    from,
+                    command: command.clone(),
+                    refused: objection.clone(),
+                });
                 self.hear(Input::Command(command));
+                // Whoever asked may have gone.
+                answer.send(objection).ok();
             }
         }
     }

@@ -8,10 +8,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use jiff::Timestamp;
 use manada_core::action::{ActionId, Order};
-use manada_core::input::Outcome;
+use manada_core::input::{Command, Outcome};
+use manada_core::obstacle::Obstacle;
 use manada_core::position::Epoch;
 use manada_core::reason::Reason;
 use manada_core::server::ServerFacts;
+use manada_model::NodeName;
 use serde::{Deserialize, Serialize};
 
 /// How large the file gets, in bytes, before it becomes the former one; there is one of these.
@@ -48,6 +50,16 @@ pub enum Event {
     Server {
         /// This.
         facts: Box<ServerFacts>,
+    },
+    /// An operator wants something.
+    Commanded {
+        /// On whose host.
+        from: NodeName,
+        /// What.
+        command: Command,
+        /// Why it was not taken.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused: Option<Obstacle>,
     },
     /// The core wants something done.
     Ordered {

@@ -3,6 +3,7 @@
 mod commands;
 mod error;
 mod herd_args;
+mod protected;
 mod sentences;
 mod server_programs;
 mod text;

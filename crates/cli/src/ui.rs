@@ -2,7 +2,7 @@
 
 mod screen;
 
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -45,6 +45,20 @@ pub(crate) mod accent {
 pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
+
+/// What somebody says to a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Yes.
+    Yes,
+    /// Anything else.
+    No,
+    /// There is nobody to ask.
+    Nobody,
+}
+
+/// How much of a line is read as an answer, in bytes.
+const ANSWER_BYTES_MAX: u64 = 80;
 
 /// The widest text people are shown, in columns.
 pub(crate) const WIDTH_MAX: usize = 80;
@@ -98,6 +112,23 @@ impl Ui {
         if self.format == Format::Text {
             let _ = writeln!(anstream::stderr().lock(), "{}", text.as_ref());
         }
+    }
+
+    /// Asks a question that has yes or no for an answer, where somebody sits at a terminal.
+    pub(crate) fn ask(self, question: &str) -> Answer {
+        if self.format != Format::Text || !std::io::stdin().is_terminal() {
+            return Answer::Nobody;
+        }
+        let mut err = anstream::stderr().lock();
+        let _ = write!(err, "{question} [y/N] ");
+        let _ = err.flush();
+        let mut line = String::new();
+        let read = std::io::stdin()
+            .lock()
+            .take(ANSWER_BYTES_MAX)
+            .read_line(&mut line);
+        let yes = read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes" | "Yes");
+        if yes { Answer::Yes } else { Answer::No }
     }
 
     /// A bar for work of a known number of bytes, on standard error where that is a terminal.

@@ -14,7 +14,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::{ANSWER_BYTES_MAX, ANSWERED_WITHIN, Answer, COMMAND, VIEW, View};
+use super::{ANSWER_BYTES_MAX, ANSWERED_WITHIN, Answer, COMMAND, JOURNAL, VIEW, View};
+use crate::journal::Entry;
 
 /// An agent did not answer as it should.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,12 @@ pub async fn view(socket: &Path) -> Result<View, ControlError> {
 /// What another node's agent sees, asked through the one at `socket`.
 pub async fn view_of(socket: &Path, node: &NodeName) -> Result<View, ControlError> {
     let path = format!("{VIEW}?of={node}");
+    ask(socket, Method::GET, &path, Bytes::new()).await
+}
+
+/// What another node's agent, or this one, has written down, the oldest first.
+pub async fn journal_of(socket: &Path, node: &NodeName) -> Result<Vec<Entry>, ControlError> {
+    let path = format!("{JOURNAL}?of={node}");
     ask(socket, Method::GET, &path, Bytes::new()).await
 }
 

@@ -1,7 +1,9 @@
 //! What operators' commands on this host say to the agent: HTTP over a Unix socket in the node's
-//! home.
+//! home. Agents ask each other the same at their other port.
 
 mod client;
+mod desk;
+mod listener;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,13 +20,22 @@ use manada_model::{HerdName, NodeName};
 use manada_store::Contact;
 use serde::{Deserialize, Serialize};
 
-pub use client::{ControlError, command, view, view_of};
+pub use client::{ControlError, command, journal_of, view, view_of};
+pub(crate) use desk::{Asker, Desk};
+pub use listener::ControlListenError;
+pub(crate) use listener::ControlListener;
 
 /// Where a [`View`] is read; `?of=NODE` is another node's, for which this agent asks that one.
 pub(crate) const VIEW: &str = "/view";
 
 /// Where a [`Command`](manada_core::input::Command) is posted.
 pub(crate) const COMMAND: &str = "/command";
+
+/// Where the journal is read, the oldest line first; `?of=NODE` is another node's.
+pub(crate) const JOURNAL: &str = "/journal";
+
+/// How many lines of a journal are told.
+const JOURNAL_LINES_MAX: usize = 2000;
 
 /// How long an answer may take, another agent's included.
 pub const ANSWERED_WITHIN: Duration = Duration::from_millis(1500);

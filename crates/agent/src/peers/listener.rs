@@ -13,12 +13,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use manada_core::input::Command;
 use manada_core::message::Message;
+use manada_core::obstacle::Obstacle;
 use manada_model::NodeName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::identity::{Identity, node_named};
-use super::{COMMANDS, Letter, MESSAGE_BYTES_MAX, MESSAGES};
+use super::identity::node_named;
+use super::{Letter, MESSAGE_BYTES_MAX, MESSAGES};
+use crate::control::{Asker, Desk};
 
 /// How many connections may be open at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -51,6 +53,8 @@ pub enum Received {
         from: NodeName,
         /// What.
         command: Command,
+        /// Told whether it was taken: `None`, or why not.
+        answer: oneshot::Sender<Option<Obstacle>>,
     },
 }
 
@@ -78,7 +82,7 @@ impl Listener {
     }
 
     /// Takes in what comes, for as long as somebody receives it.
-    pub async fn serve(self, identity: Identity, received: mpsc::Sender<Received>) {
+    pub(crate) async fn serve(self, desk: Desk) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
             let place = Arc::clone(&places)
@@ -87,7 +91,7 @@ impl Listener {
                 .expect("the semaphore is never closed");
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
-                () = received.closed() => return,
+                () = desk.received.closed() => return,
             };
             let stream = match accepted {
                 Ok((stream, _)) => stream,
@@ -97,10 +101,10 @@ impl Listener {
                     continue;
                 }
             };
-            let (identity, received) = (identity.clone(), received.clone());
+            let desk = desk.clone();
             tokio::spawn(async move {
                 let _place = place;
-                if let Err(error) = converse(stream, identity, received).await {
+                if let Err(error) = converse(stream, desk).await {
                     tracing::debug!(%error, "a connection of a peer ended");
                 }
             });
@@ -120,20 +124,22 @@ enum ConversationError {
     Http(#[from] hyper::Error),
 }
 
-async fn converse(
-    stream: TcpStream,
-    identity: Identity,
-    received: mpsc::Sender<Received>,
-) -> Result<(), ConversationError> {
+async fn converse(stream: TcpStream, desk: Desk) -> Result<(), ConversationError> {
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_WITHIN, identity.acceptor.accept(stream))
+    let stream = tokio::time::timeout(HANDSHAKE_WITHIN, desk.identity.acceptor.accept(stream))
         .await
         .map_err(|_| ConversationError::Late)??;
     let peer =
         node_named(stream.get_ref().1.peer_certificates()).ok_or(ConversationError::Nobody)?;
     let service = service_fn(|request| {
-        let (peer, received) = (peer.clone(), received.clone());
-        async move { Ok::<_, Infallible>(take(request, peer, &received).await) }
+        let (peer, desk) = (peer.clone(), desk.clone());
+        async move {
+            Ok::<_, Infallible>(if request.uri().path() == MESSAGES {
+                take(request, peer, &desk.received).await
+            } else {
+                desk.answer(&Asker::Peer(peer), request).await
+            })
+        }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -143,7 +149,7 @@ async fn converse(
     Ok(())
 }
 
-/// Takes one request in.
+/// Takes one message in.
 async fn take(
     request: Request<Incoming>,
     peer: NodeName,
@@ -152,30 +158,19 @@ async fn take(
     if request.method() != Method::POST {
         return empty(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let path = request.uri().path().to_owned();
     let body = Limited::new(request.into_body(), MESSAGE_BYTES_MAX).collect();
     let body = match tokio::time::timeout(BODY_WITHIN, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(_)) => return empty(StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => return empty(StatusCode::REQUEST_TIMEOUT),
     };
-    let taken = match path.as_str() {
-        MESSAGES => match serde_json::from_slice::<Letter>(&body) {
-            Ok(letter) if letter.from == peer => Received::Message {
-                from: peer,
-                message: letter.message,
-            },
-            Ok(_) => return empty(StatusCode::FORBIDDEN),
-            Err(_) => return empty(StatusCode::BAD_REQUEST),
+    let taken = match serde_json::from_slice::<Letter>(&body) {
+        Ok(letter) if letter.from == peer => Received::Message {
+            from: peer,
+            message: letter.message,
         },
-        COMMANDS => match serde_json::from_slice::<Command>(&body) {
-            Ok(command) => Received::Command {
-                from: peer,
-                command,
-            },
-            Err(_) => return empty(StatusCode::BAD_REQUEST),
-        },
-        _ => return empty(StatusCode::NOT_FOUND),
+        Ok(_) => return empty(StatusCode::FORBIDDEN),
+        Err(_) => return empty(StatusCode::BAD_REQUEST),
     };
     // A full queue means a core that has stalled: whoever asks must try another time.
     match received.try_send(taken) {

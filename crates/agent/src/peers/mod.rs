@@ -1,5 +1,6 @@
 //! What agents say to each other: HTTP over TLS, both sides with a certificate of the herd.
 
+mod connect;
 mod identity;
 mod listener;
 mod outbox;
@@ -11,6 +12,7 @@ use manada_model::NodeName;
 use manada_store::Contact;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use connect::connect;
 pub use identity::{Identity, IdentityError};
 pub use listener::{ListenError, Listener, Received};
 pub use outbox::Outbox;
@@ -20,9 +22,6 @@ pub type Book = BTreeMap<NodeName, Contact>;
 
 /// Where messages are posted.
 const MESSAGES: &str = "/core";
-
-/// Where an operator's wishes are posted.
-const COMMANDS: &str = "/command";
 
 /// The largest message that is read, in bytes: a record with all its reigns has about 20 000.
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;

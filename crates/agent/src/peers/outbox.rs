@@ -1,22 +1,19 @@
 //! Messages on their way out: a queue for each peer, so that a dead one holds up nobody else.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use manada_core::message::Message;
 use manada_core::timer::Moment;
 use manada_model::NodeName;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::rustls::pki_types::{InvalidDnsNameError, ServerName};
 
-use super::identity::{Identity, node_named};
+use super::connect::{ConnectError, connect};
+use super::identity::Identity;
 use super::{Book, Letter, MESSAGES};
 use crate::clock;
 
@@ -88,14 +85,8 @@ struct Line {
 
 #[derive(Debug, thiserror::Error)]
 enum DeliveryError {
-    #[error("the book has no address of it")]
-    NoAddress,
-    #[error("connecting: {0}")]
-    Connect(#[from] io::Error),
     #[error("{0}")]
-    Name(#[from] InvalidDnsNameError),
-    #[error("its certificate names {named:?}")]
-    SomebodyElse { named: Option<NodeName> },
+    Connect(#[from] ConnectError),
     #[error("{0}")]
     Http(#[from] hyper::Error),
     #[error("it answered {0}")]
@@ -136,7 +127,8 @@ impl Line {
         {
             return self.answered(open, answer.status());
         }
-        let mut open = self.connect().await?;
+        let contact = self.book.borrow().get(&self.to).cloned();
+        let mut open = connect(&self.identity, contact.as_ref()).await?;
         let answer = open.send_request(request(body)).await?;
         self.answered(open, answer.status())
     }
@@ -151,32 +143,6 @@ impl Line {
         }
         self.open = Some(open);
         Ok(())
-    }
-
-    fn address(&self) -> Option<(String, u16)> {
-        let book = self.book.borrow();
-        let contact = book.get(&self.to)?;
-        Some((contact.addresses.first()?.to_string(), contact.agent_port))
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, DeliveryError> {
-        let (host, port) = self.address().ok_or(DeliveryError::NoAddress)?;
-        let stream = TcpStream::connect((host.as_str(), port)).await?;
-        stream.set_nodelay(true)?;
-        let name = ServerName::try_from(host)?;
-        let stream = self.identity.connector.connect(name, stream).await?;
-        let named = node_named(stream.get_ref().1.peer_certificates());
-        if named.as_ref() != Some(&self.to) {
-            return Err(DeliveryError::SomebodyElse { named });
-        }
-        let (open, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It ends when `open` is dropped or the peer hangs up.
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to a peer broke");
-            }
-        });
-        Ok(open)
     }
 }
 

@@ -3,23 +3,30 @@
 mod completions;
 mod diagram;
 mod doctor;
+mod failover;
 mod init;
 mod join;
 mod lab;
 mod man;
 mod node_admit;
+mod pause;
 mod remove;
+mod resume;
 mod run;
 mod start;
 mod status;
 mod stop;
+mod switchover;
 mod sync;
 mod token;
 mod uri;
 mod verify;
 mod wal;
+mod why;
 
 use std::ffi::OsString;
+
+pub(crate) use token::LocalNodeArgs;
 
 use crate::error::{Exit, Failure, Outcome};
 use crate::ui::Ui;
@@ -39,6 +46,11 @@ pub(crate) enum Command {
     Node(node_admit::NodeArgs),
     Status(status::StatusArgs),
     Sync(sync::SyncArgs),
+    Switchover(switchover::SwitchoverArgs),
+    Failover(failover::FailoverArgs),
+    Why(why::WhyArgs),
+    Pause(pause::PauseArgs),
+    Resume(resume::ResumeArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Diagram(diagram::DiagramArgs),
@@ -67,6 +79,11 @@ impl Command {
             Command::Node(args) => node_admit::run(&args),
             Command::Verify(args) => crate::block_on(verify::run(&args, *ui)),
             Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),
+            Command::Switchover(args) => crate::block_on(switchover::run(&args, *ui)),
+            Command::Failover(args) => crate::block_on(failover::run(&args, *ui)),
+            Command::Why(args) => crate::block_on(why::run(&args, *ui)),
+            Command::Pause(args) => crate::block_on(pause::run(&args, *ui)),
+            Command::Resume(args) => crate::block_on(resume::run(&args, *ui)),
             Command::Status(args) => crate::block_on(status::run(&args, *ui)),
             Command::Doctor(args) => doctor::run(&args, *ui),
             Command::Diagram(args) => crate::block_on(diagram::run(&args, *ui)),

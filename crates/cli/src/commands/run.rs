@@ -267,9 +267,10 @@ fn failure(error: OpenAgentError) -> Failure {
             .next("give another address: --health ADDR:PORT"),
         OpenAgentError::Access(_) => Failure::usage(what).because(error),
         OpenAgentError::Store(_) => Failure::unreachable(what).because(with_causes(&error)),
-        OpenAgentError::File { .. } | OpenAgentError::User(_) | OpenAgentError::Identity(_) => {
-            Failure::failed(what).because(error)
-        }
+        OpenAgentError::Control(_)
+        | OpenAgentError::File { .. }
+        | OpenAgentError::User(_)
+        | OpenAgentError::Identity(_) => Failure::failed(what).because(error),
     }
 }
 

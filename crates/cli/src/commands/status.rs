@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, Outcome};
 use crate::herd_args::{HerdArgs, Target, nobody_answered};
+use crate::protected::{self, Protection};
 use crate::ui::{Format, Ui};
 
 /// The least time between two looks, in seconds.
@@ -60,13 +61,34 @@ struct Report<'a> {
     format: &'static str,
     #[serde(flatten)]
     status: &'a HerdStatus,
+    protection: Option<protected::ProtectionReport<'a>>,
+}
+
+/// What the servers and the agents said.
+struct Look {
+    status: HerdStatus,
+    protection: Option<Protection>,
+}
+
+impl Look {
+    async fn at(target: &Target) -> Look {
+        let protection = async {
+            match &target.node {
+                Some(node) => Protection::of(node).await,
+                None => None,
+            }
+        };
+        let (status, protection) = tokio::join!(target.survey.run(), protection);
+        Look { status, protection }
+    }
 }
 
 impl<'a> Report<'a> {
-    fn of(status: &'a HerdStatus) -> Report<'a> {
+    fn of(look: &'a Look) -> Report<'a> {
         Report {
             format: "manada.status/1",
-            status,
+            status: &look.status,
+            protection: look.protection.as_ref().map(Protection::report),
         }
     }
 }
@@ -80,18 +102,18 @@ pub(crate) async fn run(args: &StatusArgs, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 async fn once(target: &Target, ui: Ui) -> Result<Outcome, Failure> {
-    let status = target.survey.run().await;
+    let look = Look::at(target).await;
     match ui.format() {
-        Format::Json => ui.json(&Report::of(&status)),
-        Format::Text if status.any_answered() => {
-            ui.text(frame(target, &status));
+        Format::Json => ui.json(&Report::of(&look)),
+        Format::Text if look.status.any_answered() => {
+            ui.text(frame(target, &look));
         }
         Format::Text => {}
     }
-    if status.any_answered() {
+    if look.status.any_answered() {
         Ok(Outcome::Done)
     } else {
-        Err(nobody_answered(&status))
+        Err(nobody_answered(&look.status))
     }
 }
 
@@ -103,15 +125,17 @@ async fn watch(target: &Target, ui: Ui, pause: Duration) -> Result<Outcome, Fail
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let status = target.survey.run().await;
+        let look = Look::at(target).await;
         match (ui.format(), &screen) {
-            (Format::Json, _) => ui.json_line(&Report::of(&status)),
-            (Format::Text, Some(screen)) => screen.draw(&frame(target, &status)),
-            (Format::Text, None) => ui.text(frame(target, &status) + "\n"),
+            (Format::Json, _) => ui.json_line(&Report::of(&look)),
+            (Format::Text, Some(screen)) => screen.draw(&frame(target, &look)),
+            (Format::Text, None) => ui.text(frame(target, &look) + "\n"),
         }
     }
 }
 
-fn frame(target: &Target, status: &HerdStatus) -> String {
-    text::render(&target.title(status), status, Timestamp::now())
+fn frame(target: &Target, look: &Look) -> String {
+    let title = target.title(&look.status);
+    let protection = look.protection.as_ref().map(Protection::text);
+    text::render(&title, &look.status, protection, Timestamp::now())
 }

@@ -1,9 +1,12 @@
 //! `manada sync`: what commits wait for.
 
+mod protected;
+
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use manada_core::record::WhenShort;
 use manada_herd::policy::{
     Enforcement, NotInForce, Place, PlanError, PolicyPlan, PolicyRequest, apply, plan,
 };
@@ -23,6 +26,9 @@ use crate::ui::{Format, Ui, accent, paint};
 /// waiting for its standbys, and was on their disks when it returned. Without names, all standbys
 /// that stream now and all members that follow the primary are meant, each by its name.
 ///
+/// In a herd that agents protect, the leader's agent makes the change, so that no failover can miss
+/// a commit in between.
+///
 /// It refuses (exit code 4) a policy under which writes would hang at once. It needs a superuser on
 /// the primary. On a node of Manada it writes manada.conf, on any other server it uses ALTER SYSTEM.
 #[derive(Debug, Args)]
@@ -31,6 +37,7 @@ Examples:
   manada sync first 1                    all standbys, in order; one must have each commit
   manada sync any 2 beto carla dora      any two of these
   manada sync off                        wait for nobody: replication is asynchronous
+  manada sync any 1 --when-short degrade     go on with fewer when too few stream
   manada sync any 1 --dry-run            only say what it would mean")]
 pub(crate) struct SyncArgs {
     /// What commits wait for: nobody, the first N of the names that stream, or any N of them.
@@ -46,6 +53,10 @@ pub(crate) struct SyncArgs {
 
     #[command(flatten)]
     herd: HerdArgs,
+
+    /// In a herd that agents protect: what happens when too few standbys stream [default: as it is].
+    #[arg(long, value_enum)]
+    when_short: Option<Short>,
 
     /// Say what would be done and what it would mean, and stop there.
     #[arg(long)]
@@ -68,6 +79,23 @@ enum Policy {
     First,
     /// Commits wait for whichever N of the names answer first.
     Any,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Short {
+    /// Writes wait until enough are back.
+    Block,
+    /// Commits wait for fewer, in the end for none, and status says so.
+    Degrade,
+}
+
+impl From<Short> for WhenShort {
+    fn from(short: Short) -> WhenShort {
+        match short {
+            Short::Block => WhenShort::Block,
+            Short::Degrade => WhenShort::Degrade,
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -117,6 +145,19 @@ impl SyncArgs {
 pub(crate) async fn run(args: &SyncArgs, ui: Ui) -> Result<Outcome, Failure> {
     let request = args.request()?;
     let target = args.herd.target()?;
+    if let Some(node) = target
+        .node
+        .as_ref()
+        .filter(|node| node.file.protect.is_some())
+    {
+        return protected::run(args, &request, node, ui).await;
+    }
+    if args.when_short.is_some() {
+        return Err(
+            Failure::usage("--when-short is for a herd that agents protect")
+                .next("manada run --help"),
+        );
+    }
     let herd = target.survey.explore().await;
     if !herd.status.any_answered() {
         return Err(nobody_answered(&herd.status));

@@ -14,12 +14,18 @@ use crate::sentences;
 use crate::text::{Align, Cell, Table, paragraph, problem};
 use crate::ui::{accent, paint};
 
-/// The status, as of `now`.
-pub(super) fn render(title: &str, status: &HerdStatus, now: Timestamp) -> String {
+/// The status, as of `now`, and how the herd is protected, where agents do.
+pub(super) fn render(
+    title: &str,
+    status: &HerdStatus,
+    protection: Option<String>,
+    now: Timestamp,
+) -> String {
     let mut blocks = vec![heading(title, status)];
     blocks.push(replication(status));
     blocks.push(servers(status, now));
     blocks.push(settings(status, now));
+    blocks.extend(protection);
     blocks.push(paragraph(
         "",
         &paint(accent::STRONG, sentences::loss(status)),

@@ -1,0 +1,208 @@
+//! `manada switchover`: another node becomes the primary, as planned.
+
+use std::time::{Duration, Instant};
+
+use manada_agent::control::View;
+use manada_core::input::Command;
+use manada_core::record::{MemberRole, Record};
+use manada_core::server::{Follower, ServerFacts};
+use manada_model::NodeName;
+use manada_model::wording::{duration, size};
+use serde_json::json;
+
+use super::LocalNodeArgs;
+use crate::error::{Failure, Outcome};
+use crate::protected::{Agent, NewLeader, Stalled, blocked, record, until_it_leads};
+use crate::ui::{Format, Ui, accent, paint};
+
+/// Hand the primary over to a standby, without losing a commit.
+///
+/// The primary closes its gate, stops cleanly and sends everything; the standby that streams and is
+/// closest, or the one that is named, takes over, and the former primary follows it. Sessions are
+/// ended: a client that connects anew goes on. It returns once the new primary takes writes, and
+/// says for how long nobody did. On any host of the herd.
+///
+/// It is refused (exit code 4) where no standby could take over at once, and where the store does
+/// not answer (3).
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  manada switchover
+  manada switchover --to beto
+  manada switchover --dry-run            only say who would take over")]
+pub(crate) struct SwitchoverArgs {
+    /// Who shall take over [default: the closest of those with the highest priority].
+    #[arg(long, value_name = "NODE")]
+    to: Option<NodeName>,
+
+    #[command(flatten)]
+    which: LocalNodeArgs,
+
+    /// Say who would take over, and stop there.
+    #[arg(long)]
+    dry_run: bool,
+
+    /// How long to wait until the new primary takes writes, in seconds.
+    #[arg(
+        long, value_name = "SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    within: u64,
+}
+
+/// What is about to happen.
+struct Plan {
+    from: NodeName,
+    to: Option<NodeName>,
+    /// Who streams and may lead, and how many bytes of WAL it lacks.
+    candidates: Vec<(NodeName, u64)>,
+}
+
+pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failure> {
+    let (agent, view) = Agent::find(&args.which).await?;
+    let before = record(&view)?.value.clone();
+    let plan = plan(&agent, &before, args.to.clone()).await?;
+    if ui.format() == Format::Text {
+        ui.note(announcement(&plan));
+    }
+    if args.dry_run {
+        report(ui, &plan, None);
+        return Ok(Outcome::Done);
+    }
+    let begun = Instant::now();
+    let command = Command::Switchover {
+        to: args.to.clone(),
+    };
+    agent.give(&command).await?;
+    let limit = Duration::from_secs(args.within);
+    let led = until_it_leads(&agent, &before, begun, limit).await;
+    let leader = led.map_err(|stalled| failure(&plan, &before, &stalled, limit))?;
+    if leader.name == plan.from {
+        return Err(Failure::failed(format!("{} leads again", plan.from))
+            .because("it was stopped, and nobody took over, so it was started in place")
+            .next("manada why"));
+    }
+    report(ui, &plan, Some(&leader));
+    Ok(Outcome::Done)
+}
+
+async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Plan, Failure> {
+    let Some(from) = before.leader.clone() else {
+        return Err(Failure::refused("nothing was changed")
+            .because("nobody leads at this moment")
+            .next("manada why"));
+    };
+    // Its core has the last word; where it can't be asked, giving it the command says why.
+    let view = agent.view_of(&from).await;
+    let candidates = view.map_or_else(Vec::new, |view| candidates(&view, before));
+    Ok(Plan {
+        from,
+        to,
+        candidates,
+    })
+}
+
+fn candidates(leader: &View, record: &Record) -> Vec<(NodeName, u64)> {
+    let Some(ServerFacts::Primary(primary)) = &leader.server else {
+        return Vec::new();
+    };
+    let may_lead = |follower: &&Follower| {
+        let role = record.members.get(&follower.name);
+        follower.streaming && matches!(role, Some(MemberRole::Server { priority: 1.. }))
+    };
+    let followers = primary.followers.iter().filter(may_lead);
+    let behind = followers.map(|follower| {
+        let end = primary.position.flush_lsn;
+        (follower.name.clone(), end.bytes_since(follower.flush_lsn))
+    });
+    behind.collect()
+}
+
+fn announcement(plan: &Plan) -> String {
+    let from = paint(accent::STRONG, &plan.from);
+    let to = match &plan.to {
+        Some(to) => paint(accent::STRONG, to),
+        None => "the best of those that stream".to_owned(),
+    };
+    let candidates: Vec<String> = plan
+        .candidates
+        .iter()
+        .map(|(name, behind)| format!("{name} ({} behind)", size(*behind)))
+        .collect();
+    let streaming = if candidates.is_empty() {
+        "nobody".to_owned()
+    } else {
+        candidates.join(", ")
+    };
+    format!("{from} hands over to {to}; streaming: {streaming}. Its sessions are ended.")
+        .replace('\u{A0}', " ")
+}
+
+fn report(ui: Ui, plan: &Plan, leader: Option<&NewLeader>) {
+    match ui.format() {
+        Format::Json => ui.json(&json!({
+            "format": "manada.switchover/1",
+            "from": plan.from,
+            "to": leader.map(|leader| &leader.name).or(plan.to.as_ref()),
+            "done": leader.is_some(),
+            "epoch": leader.map(|leader| leader.epoch),
+            "took_ms": leader.map(|leader| millis(leader.took)),
+            "without_writes_ms": leader.and_then(|leader| leader.pause).map(millis),
+        })),
+        Format::Text => ui.text(match leader {
+            None => "Nothing was changed.".to_owned(),
+            Some(leader) => outcome(leader),
+        }),
+    }
+}
+
+/// Who leads, and how long it took.
+pub(super) fn outcome(leader: &NewLeader) -> String {
+    let name = paint(accent::STRONG, &leader.name);
+    let pause = leader.pause.map_or_else(String::new, |pause| {
+        format!(" Nobody took writes for about {}.", duration(pause))
+    });
+    let took = duration(leader.took);
+    format!(
+        "{name} takes writes after {took}, in epoch {}.{pause}",
+        leader.epoch
+    )
+    .replace('\u{A0}', " ")
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn failure(plan: &Plan, before: &Record, stalled: &Stalled, limit: Duration) -> Failure {
+    let unchanged = stalled.views.iter().any(|view| {
+        let record = view.record.as_ref().map(|record| &record.value);
+        record.is_some_and(|record| record.epoch == before.epoch)
+    });
+    let what = if unchanged {
+        format!(
+            "{} has not handed over within {}",
+            plan.from,
+            duration(limit)
+        )
+    } else {
+        format!("nobody takes writes after {}", duration(limit))
+    };
+    stall(what.replace('\u{A0}', " "), stalled)
+}
+
+/// The failure of a command that nobody came to lead after.
+pub(super) fn stall(what: String, stalled: &Stalled) -> Failure {
+    let blocked = blocked(&stalled.views);
+    let reasons: Vec<String> = (blocked.iter())
+        .map(|one| format!("{}: {}", one.node, one.because))
+        .collect();
+    let failure = Failure::failed(what);
+    let failure = if reasons.is_empty() {
+        failure
+    } else {
+        failure.because(reasons.join("\n"))
+    };
+    let remedies = blocked.into_iter().filter_map(|one| one.remedy);
+    remedies.fold(failure, Failure::next).next("manada why")
+}

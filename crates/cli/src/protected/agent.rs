@@ -1,0 +1,185 @@
+//! The agent of this host.
+
+use std::path::PathBuf;
+
+use manada_agent::control::{self, Answer, ControlError, View, socket};
+use manada_agent::journal::Entry;
+use manada_core::input::Command;
+use manada_core::obstacle::Obstacle;
+use manada_core::record::{Record, Versioned};
+use manada_herd::{FindNodeError, Node};
+use manada_model::NodeName;
+
+use super::obstacle;
+use crate::commands::LocalNodeArgs;
+use crate::error::Failure;
+
+/// An agent on this host that answers.
+pub(crate) struct Agent {
+    node: Node,
+    socket: PathBuf,
+}
+
+impl Agent {
+    /// The agent of the node that is meant. Where this host has several nodes of one herd, as in
+    /// the lab, any of theirs: what is for the leader is passed on.
+    pub(crate) async fn find(which: &LocalNodeArgs) -> Result<(Agent, View), Failure> {
+        let nodes = candidates(which)?;
+        let mut failure = None;
+        for node in nodes {
+            match Agent::of(node).await {
+                Ok(found) => return Ok(found),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.expect("there is a node, or an error before"))
+    }
+
+    /// The agent of this node, if it answers.
+    pub(crate) async fn of(node: Node) -> Result<(Agent, View), Failure> {
+        let socket = socket(&node.home);
+        let agent = Agent { node, socket };
+        match agent.view().await {
+            Ok(view) => Ok((agent, view)),
+            Err(error) => Err(no_agent(&agent.node, &error)),
+        }
+    }
+
+    /// What it sees.
+    pub(crate) async fn view(&self) -> Result<View, ControlError> {
+        control::view(&self.socket).await
+    }
+
+    /// What another node's agent sees; `None` where that one can't be asked from here.
+    pub(crate) async fn view_of(&self, name: &NodeName) -> Option<View> {
+        let asked = if self.node.file.name == *name {
+            control::view(&self.socket).await
+        } else {
+            control::view_of(&self.socket, name).await
+        };
+        match asked {
+            Ok(view) => Some(view),
+            Err(error) => {
+                tracing::info!(%name, %error, "an agent can't be asked");
+                None
+            }
+        }
+    }
+
+    /// What all members' agents see that can be asked, this one first.
+    pub(crate) async fn views(&self, own: View) -> Vec<View> {
+        let members = own.record.iter();
+        let members = members.flat_map(|record| record.value.members.keys());
+        let others = members.filter(|name| **name != own.node);
+        let asked = futures_util::future::join_all(others.map(|name| self.view_of(name))).await;
+        let mut views = vec![own];
+        views.extend(asked.into_iter().flatten());
+        views
+    }
+
+    /// What another node's agent has written down, the oldest first; nothing where it can't be
+    /// asked from here.
+    pub(crate) async fn journal_of(&self, name: &NodeName) -> Vec<Entry> {
+        match control::journal_of(&self.socket, name).await {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::info!(%name, %error, "a journal can't be read");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives it a command, and says who has taken it.
+    pub(crate) async fn give(&self, command: &Command) -> Result<NodeName, Failure> {
+        let what = "nothing was changed";
+        match control::command(&self.socket, command).await {
+            Ok(Answer::Taken { by }) => Ok(by),
+            Ok(Answer::Refused { by, obstacle }) => Err(refused(&by, &obstacle)),
+            Ok(Answer::NoLeader) => Err(Failure::refused(what)
+                .because("nobody leads at this moment")
+                .next("manada why")),
+            Ok(Answer::LeaderUnreachable { leader, reason }) => Err(Failure::unreachable(what)
+                .because(format!(
+                    "the agent of {leader}, who leads, says nothing: {reason}"
+                ))
+                .next(format!("run it on {leader}'s host"))
+                .next("or have another elected: manada failover")),
+            Ok(Answer::Busy) => Err(Failure::failed(what)
+                .because("the agent is busy with earlier commands")
+                .next("again in a moment")),
+            Err(error) => Err(
+                Failure::failed("whether the agent has the command is not known")
+                    .because(with_causes(&error))
+                    .next("manada why"),
+            ),
+        }
+    }
+}
+
+/// What cannot be, and what would help.
+fn refused(by: &NodeName, reason: &Obstacle) -> Failure {
+    let what = "nothing was changed";
+    let failure = match reason {
+        Obstacle::StoreUnreachable => Failure::unreachable(what),
+        _ => Failure::refused(what),
+    };
+    let failure = failure.because(format!("{by} says: {}", obstacle::sentence(reason)));
+    match obstacle::remedy(reason) {
+        Some(remedy) => failure.next(remedy),
+        None => failure,
+    }
+}
+
+/// The nodes of this host that may be meant: one, or several of one herd.
+fn candidates(which: &LocalNodeArgs) -> Result<Vec<Node>, Failure> {
+    let found = Node::find(
+        which.home.as_deref(),
+        which.herd.as_ref(),
+        which.node.as_ref(),
+    );
+    match found {
+        Err(FindNodeError::Several { nodes })
+            if nodes
+                .iter()
+                .all(|node| node.file.herd == nodes[0].file.herd) =>
+        {
+            Ok(nodes)
+        }
+        Ok(_) | Err(_) => which.find().map(|node| vec![node]),
+    }
+}
+
+/// The failure of a command that needs the agent, where it does not answer.
+fn no_agent(node: &Node, error: &ControlError) -> Failure {
+    let name = &node.file.name;
+    let failure = Failure::unreachable(format!("the agent of {name} does not answer"))
+        .because(with_causes(error));
+    if node.file.protect.is_some() {
+        failure.next(format!(
+            "systemctl status manada@{name}, or by hand: manada run --home {}",
+            node.home.path().display()
+        ))
+    } else {
+        failure.next("no agent protects this herd yet: manada run --help")
+    }
+}
+
+/// An error and what it stems from.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text += &format!(": {source}");
+        cause = source.source();
+    }
+    text
+}
+
+/// The record, or the failure where there is none.
+pub(crate) fn record(view: &View) -> Result<&Versioned<Record>, Failure> {
+    view.record.as_ref().ok_or_else(|| {
+        Failure::refused("nothing was changed")
+            .because("the store has no record of the herd yet")
+            .next("manada run on the primary's host")
+    })
+}

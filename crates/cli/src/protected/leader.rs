@@ -1,0 +1,114 @@
+//! Waits until somebody leads anew, and measures how long nobody took writes.
+
+use std::time::{Duration, Instant};
+
+use manada_agent::control::View;
+use manada_core::position::Epoch;
+use manada_core::record::Record;
+use manada_core::server::Gate;
+use manada_core::standing::Standing;
+use manada_model::NodeName;
+
+use super::agent::Agent;
+
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Who leads now.
+#[derive(Debug)]
+pub(crate) struct NewLeader {
+    /// Who.
+    pub(crate) name: NodeName,
+    /// In which epoch.
+    pub(crate) epoch: Epoch,
+    /// How long it took until clients get in.
+    pub(crate) took: Duration,
+    /// How long nobody took writes, where both ends of it were seen.
+    pub(crate) pause: Option<Duration>,
+}
+
+/// Nobody leads anew within the time.
+pub(crate) struct Stalled {
+    /// What the agent saw last, and what others did.
+    pub(crate) views: Vec<View>,
+}
+
+/// Follows the course of things since `begun` until a leader of an epoch after `before` lets
+/// clients in.
+pub(crate) async fn until_it_leads(
+    agent: &Agent,
+    before: &Record,
+    begun: Instant,
+    limit: Duration,
+) -> Result<NewLeader, Stalled> {
+    let mut closed_at = None;
+    let mut last = None;
+    while begun.elapsed() < limit {
+        if let Some(former) = &before.leader
+            && closed_at.is_none()
+        {
+            let seen = agent.view_of(former).await;
+            let open = seen
+                .as_ref()
+                .is_some_and(|view| lets_in(view, before.epoch));
+            closed_at = (seen.is_some() && !open).then(Instant::now);
+        }
+        if let Ok(view) = agent.view().await {
+            if let Some((name, epoch)) = reign(&view, before.epoch)
+                && has_begun(agent, &view, &name, epoch).await
+            {
+                return Ok(NewLeader {
+                    name,
+                    epoch,
+                    took: begun.elapsed(),
+                    pause: closed_at.map(|closed_at| closed_at.elapsed()),
+                });
+            }
+            last = Some(view);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let views = match last {
+        Some(view) => agent.views(view).await,
+        None => Vec::new(),
+    };
+    Err(Stalled { views })
+}
+
+/// Who leads in an epoch after that one.
+fn reign(view: &View, before: Epoch) -> Option<(NodeName, Epoch)> {
+    let record = &view.record.as_ref()?.value;
+    let leader = record.leader.clone()?;
+    (record.epoch > before).then_some((leader, record.epoch))
+}
+
+/// Whether that leader lets clients in: by its own word, or, where it can't be asked from here, by
+/// the record, in which its policy stands alone from then on.
+async fn has_begun(agent: &Agent, view: &View, name: &NodeName, epoch: Epoch) -> bool {
+    match agent.view_of(name).await {
+        Some(leader) => lets_in(&leader, epoch),
+        None => view.record.as_ref().is_some_and(|record| {
+            let policies = &record.value.policies;
+            policies.len() == 1 && policies[0].leader == *name
+        }),
+    }
+}
+
+/// Whether clients get in there, in that epoch or a later one.
+fn lets_in(view: &View, since: Epoch) -> bool {
+    match &view.standing {
+        Standing::Leading { epoch, gate, .. } => *epoch >= since && *gate == Gate::Open,
+        Standing::NoRecord
+        | Standing::Outsider
+        | Standing::Recruited { .. }
+        | Standing::Electing { .. }
+        | Standing::Promoting { .. }
+        | Standing::Reopening { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Resigned { .. }
+        | Standing::SteppingDown { .. }
+        | Standing::Following { .. }
+        | Standing::Rejoining { .. }
+        | Standing::Stuck { .. } => false,
+    }
+}

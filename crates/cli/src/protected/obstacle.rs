@@ -1,0 +1,174 @@
+//! Why something does not happen, in a sentence, and what would unblock it.
+
+use manada_core::action::Rung;
+use manada_core::obstacle::{Obstacle, Unfit};
+use manada_model::NodeName;
+use manada_model::wording::{duration, size};
+
+/// Why it does not happen.
+pub(crate) fn sentence(obstacle: &Obstacle) -> String {
+    match obstacle {
+        Obstacle::NoRecord => "the store has no record of the herd".to_owned(),
+        Obstacle::NotAMember => "the herd's record does not have this node".to_owned(),
+        Obstacle::Paused => "the herd is paused: it acts only when it is told to".to_owned(),
+        Obstacle::StoreUnreachable => {
+            "the store does not answer: no failover, no change of the policy".to_owned()
+        }
+        Obstacle::LeaseHolds { leader, holds_for } => format!(
+            "{leader}'s agent is alive: it is suspected {} after its last sign of life",
+            duration(*holds_for)
+        ),
+        Obstacle::LeaderAnswers { leader } => format!(
+            "{leader}'s agent is silent, but its server answers and takes writes: only the agent \
+             or its way to the store is gone"
+        ),
+        Obstacle::AskingLeader { leader } => format!("{leader}'s server is being asked"),
+        Obstacle::NotMyTurn { before } => format!("{before} other nodes campaign first"),
+        Obstacle::NeverLeads => "this node never leads".to_owned(),
+        Obstacle::NotCovered {
+            published,
+            recruits,
+            missing,
+            needed,
+        } => {
+            let who = match needed {
+                Some(needed) => format!("{needed} of {} must answer", names(missing)),
+                None => "nobody but it knows them all".to_owned(),
+            };
+            format!(
+                "a commit that {} acknowledged may be missing on those that answered ({}): {who}",
+                published.leader,
+                names(recruits)
+            )
+        }
+        Obstacle::NobodyMayLead => "nobody that answered may lead".to_owned(),
+        Obstacle::LossTooLarge { bytes, bound } => match bytes {
+            Some(bytes) => format!(
+                "{} of WAL would be lost, and {} are allowed",
+                size(*bytes),
+                size(*bound)
+            ),
+            None => "how much WAL would be lost is not known".to_owned(),
+        },
+        Obstacle::AwaitingLeaseEnd { leader } => format!(
+            "{leader} acknowledges commits alone until its lease has lapsed: that is waited for"
+        ),
+        Obstacle::FetchingWal { from, by } => {
+            format!("{by} fetches from {from} the WAL that only {from} has")
+        }
+        Obstacle::PromisedHigher { promised, recorded } => format!(
+            "this node has promised epoch {promised}, and the record is at {recorded}: it will \
+             be raised"
+        ),
+        Obstacle::TooFewStandbys {
+            streaming,
+            needed,
+            away,
+        } => format!(
+            "commits wait for {needed} standbys and {streaming} stream; away: {}",
+            names(away)
+        ),
+        Obstacle::QuorumBehind { behind } => format!(
+            "clients get in when enough standbys have all the WAL; behind: {}",
+            names(behind)
+        ),
+        Obstacle::PolicyUnattainable { wanted, available } => {
+            format!("{wanted} standbys are wanted, and {available} stream")
+        }
+        Obstacle::NotTheLeader { leader } => match leader {
+            Some(leader) => format!("{leader} leads, and this is for the leader"),
+            None => "nobody leads at this moment".to_owned(),
+        },
+        Obstacle::SuccessorUnfit { successor, unfit } => unfitness(successor.as_ref(), *unfit),
+        Obstacle::LeaderNotReady { leader } => {
+            format!("{leader} has not begun its reign: there is nothing to follow yet")
+        }
+        Obstacle::RejoinBudgetSpent { rung, tries } => format!(
+            "this node's WAL has parted from the leader's, and {tries} tries to bring it back \
+             have failed, {} last",
+            rung_name(*rung)
+        ),
+        Obstacle::Retrying { failures } => {
+            format!("what was tried has failed {failures} times, and is tried again")
+        }
+    }
+}
+
+/// What would unblock it, where somebody can do something.
+pub(crate) fn remedy(obstacle: &Obstacle) -> Option<String> {
+    let text = match obstacle {
+        Obstacle::Paused => "manada resume".to_owned(),
+        Obstacle::StoreUnreachable => "bring the store back; writes go on without it".to_owned(),
+        Obstacle::LeaderAnswers { leader } => {
+            format!("start the agent on {leader}, or move the primary: manada failover")
+        }
+        Obstacle::NotCovered { missing, .. } if !missing.is_empty() => {
+            format!("start one of {}", names(missing))
+        }
+        Obstacle::NotCovered { published, .. } => format!("start {}", published.leader),
+        Obstacle::LossTooLarge { .. } => {
+            "bring back a node that has more, or: manada failover --allow-data-loss=BYTES"
+                .to_owned()
+        }
+        Obstacle::TooFewStandbys { away, .. } if !away.is_empty() => {
+            format!(
+                "start one of {}, or wait for fewer: manada sync",
+                names(away)
+            )
+        }
+        Obstacle::TooFewStandbys { .. } | Obstacle::PolicyUnattainable { .. } => {
+            "add a standby (manada join), or wait for fewer: manada sync".to_owned()
+        }
+        Obstacle::NotTheLeader {
+            leader: Some(leader),
+        } => format!("run it on {leader}'s host"),
+        Obstacle::SuccessorUnfit { .. } => {
+            "another with --to, or wait until it has caught up: manada status".to_owned()
+        }
+        Obstacle::RejoinBudgetSpent { .. } => "see its log, then: manada resume".to_owned(),
+        Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
+        Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
+            "start a server whose priority is above 0".to_owned()
+        }
+        Obstacle::NotAMember
+        | Obstacle::LeaseHolds { .. }
+        | Obstacle::AskingLeader { .. }
+        | Obstacle::NotMyTurn { .. }
+        | Obstacle::AwaitingLeaseEnd { .. }
+        | Obstacle::FetchingWal { .. }
+        | Obstacle::PromisedHigher { .. }
+        | Obstacle::QuorumBehind { .. }
+        | Obstacle::NotTheLeader { leader: None }
+        | Obstacle::LeaderNotReady { .. }
+        | Obstacle::Retrying { .. } => return None,
+    };
+    Some(text)
+}
+
+fn unfitness(successor: Option<&NodeName>, unfit: Unfit) -> String {
+    let who = successor.map_or("nobody", NodeName::as_str);
+    match unfit {
+        Unfit::Unknown => format!("{who} is no member of the herd"),
+        Unfit::Leads => format!("{who} leads already"),
+        Unfit::NeverLeads => format!("{who} never leads: its priority is 0, or it is a witness"),
+        Unfit::NotStreaming => format!("{who} does not stream"),
+        Unfit::Behind => format!("{who} is too far behind for a handover"),
+        Unfit::Nobody => "no standby streams that could take over".to_owned(),
+    }
+}
+
+pub(super) fn rung_name(rung: Rung) -> &'static str {
+    match rung {
+        Rung::Rewind => "pg_rewind",
+        Rung::Clone => "a new clone",
+    }
+}
+
+/// Names in a sentence.
+pub(super) fn names(names: &[NodeName]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let texts: Vec<&str> = names.iter().map(NodeName::as_str).collect();
+    texts.join(", ")
+}

@@ -1,0 +1,141 @@
+//! What a node of a protected herd is, and what holds it up, in sentences.
+
+use manada_agent::control::View;
+use manada_core::obstacle::Obstacle;
+use manada_core::policy::Policy;
+use manada_core::server::Gate;
+use manada_core::standing::{PromotionStage, Standing};
+use manada_model::{NodeName, SyncMethod};
+use serde::Serialize;
+
+use super::obstacle::{self, rung_name};
+
+/// What a node is.
+pub(crate) fn sentence(standing: &Standing) -> String {
+    match standing {
+        Standing::NoRecord => "knows no record of the herd".to_owned(),
+        Standing::Outsider => "is not in the herd's record".to_owned(),
+        Standing::Recruited {
+            epoch,
+            coordinator,
+            answered,
+        } => {
+            let by = coordinator.as_ref().map_or("nobody", NodeName::as_str);
+            let said = if *answered {
+                "has answered"
+            } else {
+                "has not answered yet"
+            };
+            format!("is recruited by {by} for epoch {epoch}, and {said}")
+        }
+        Standing::Electing {
+            epoch,
+            recruits,
+            covered,
+        } => {
+            let enough = if *covered { "enough" } else { "not yet enough" };
+            format!("elects the leader of epoch {epoch}: {recruits} have answered, {enough}")
+        }
+        Standing::Promoting { epoch, stage } => {
+            format!("is to lead epoch {epoch}: {}", stage_name(*stage))
+        }
+        Standing::Leading {
+            epoch,
+            gate,
+            policy: published,
+            changing,
+        } => {
+            let gate = match gate {
+                Gate::Open => "",
+                Gate::Closed => ", and lets no client in",
+            };
+            let changing = if *changing { ", which changes now" } else { "" };
+            format!("leads epoch {epoch}{gate}; {}{changing}", policy(published))
+        }
+        Standing::Reopening { epoch } => format!(
+            "leads epoch {epoch}, and lets clients in once enough standbys have all its WAL"
+        ),
+        Standing::HandingOver { successor } => format!("hands over to {successor}"),
+        Standing::Resigned { epoch, successor } => match successor {
+            Some(successor) => format!("has resigned from epoch {epoch} in favour of {successor}"),
+            None => format!("has resigned from epoch {epoch}"),
+        },
+        Standing::SteppingDown { epoch } => {
+            format!("steps down: another leads in epoch {epoch}")
+        }
+        Standing::Following {
+            leader,
+            epoch,
+            streams: true,
+        } => format!("follows {leader} in epoch {epoch}"),
+        Standing::Following { leader, epoch, .. } => {
+            format!("is to follow {leader} in epoch {epoch}, and does not stream")
+        }
+        Standing::Rejoining {
+            leader,
+            rung,
+            tries,
+        } => format!(
+            "is brought back into {leader}'s history by {}, try {tries}",
+            rung_name(*rung)
+        ),
+        Standing::Stuck { leader, tries, .. } => {
+            format!("could not be brought back into {leader}'s history in {tries} tries")
+        }
+    }
+}
+
+fn stage_name(stage: PromotionStage) -> &'static str {
+    match stage {
+        PromotionStage::Promising => "it writes its promise",
+        PromotionStage::Promoting => "its server is promoted",
+        PromotionStage::WritingRule => "the reign's rule is written",
+        PromotionStage::AwaitingQuorum => "enough standbys are to have the rule",
+        PromotionStage::Opening => "clients are about to get in",
+    }
+}
+
+/// What commits wait for.
+pub(crate) fn policy(policy: &Policy) -> String {
+    if !policy.is_synchronous() {
+        return "commits wait for no standby".to_owned();
+    }
+    let method = match policy.method {
+        SyncMethod::First => "the first",
+        SyncMethod::Any => "any",
+    };
+    let names = obstacle::names(&policy.standbys);
+    format!("commits wait for {method} {} of {names}", policy.count)
+}
+
+/// What holds a node up.
+#[derive(Debug, Serialize)]
+pub(crate) struct Blocked<'a> {
+    /// Which node.
+    pub(crate) node: &'a NodeName,
+    /// By what, typed.
+    pub(crate) obstacle: &'a Obstacle,
+    /// In words.
+    pub(crate) because: String,
+    /// What would unblock it.
+    pub(crate) remedy: Option<String>,
+}
+
+/// What holds the nodes up. What all say of the store or the mode is said once.
+pub(crate) fn blocked(views: &[View]) -> Vec<Blocked<'_>> {
+    let mut said: Vec<Blocked<'_>> = Vec::new();
+    for view in views {
+        for reason in &view.obstacles {
+            if said.iter().any(|one| one.obstacle == reason) {
+                continue;
+            }
+            said.push(Blocked {
+                node: &view.node,
+                obstacle: reason,
+                because: obstacle::sentence(reason),
+                remedy: obstacle::remedy(reason),
+            });
+        }
+    }
+    said
+}
