@@ -20,6 +20,7 @@
 //! What goes wrong panics: in a test, a failure with its reason is all there is to do.
 
 mod background;
+pub mod chaos;
 pub mod checker;
 mod daemon;
 mod etcd;
@@ -45,7 +46,7 @@ pub mod workload;
 
 pub use daemon::Daemon;
 pub use etcd::EtcdCluster;
-pub use herd::{Agent, HerdNode, ManadaHost, NotWhole, ProtectedHerd};
+pub use herd::{Agent, Clock, HerdNode, ManadaHost, NotWhole, ProtectedHerd, TIMED_OUT};
 pub use host::Host;
 pub use network::Network;
 pub use options::ServerOptions;

@@ -9,6 +9,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+pub(crate) use lab::build;
+
 /// What is measured.
 #[derive(Subcommand)]
 pub(crate) enum Bench {

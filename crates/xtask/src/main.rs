@@ -1,6 +1,7 @@
 //! Checks, benchmarks and generated documents of this repository: `cargo xtask --help`.
 
 mod bench;
+mod chaos;
 mod docs;
 mod tidy;
 
@@ -21,6 +22,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Strike a herd with faults at random, and hold what clients were told against what is there.
+    Chaos(chaos::Arguments),
     /// Measure, beside what there is to be measured against.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     match Task::parse() {
         Task::Tidy => tidy::run(),
         Task::Docs { check } => docs::run(check),
+        Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Bench(bench) => bench::run(&bench),
     }
 }

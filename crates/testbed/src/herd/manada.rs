@@ -8,28 +8,47 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::clock::Clock;
 use super::node::{Agent, HerdNode};
+use crate::faults::LoopDisk;
 use crate::host::Host;
 use crate::network::Network;
-use crate::programs::Programs;
+use crate::programs::{Missing, Programs};
 use crate::workload::ROLE;
 
+/// The disk of a node that is to fail: a small server, its WAL, and a clone beside it.
+const DISK_MEGABYTES: u64 = 2048;
+
 /// A host with `manada` on it. Its node, once there is one, is called as the host is.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ManadaHost {
     host: Host,
     manada: PathBuf,
     programs: Programs,
+    disk: Option<LoopDisk>,
+    clock: Option<Clock>,
 }
 
 impl ManadaHost {
-    /// The host, with the program in a place where every user may run it.
-    pub fn new(host: &Host, manada: &Path, programs: &Programs) -> ManadaHost {
-        ManadaHost {
+    /// The host, with the program in a place where every user may run it; `to_fail`, with a disk
+    /// and a clock of its own.
+    pub fn new(
+        host: &Host,
+        manada: &Path,
+        programs: &Programs,
+        to_fail: bool,
+    ) -> Result<ManadaHost, Missing> {
+        let disk = match to_fail {
+            true => Some(LoopDisk::mount(host.home().join("disk"), DISK_MEGABYTES)?),
+            false => None,
+        };
+        Ok(ManadaHost {
             host: host.clone(),
             manada: manada.to_owned(),
             programs: programs.clone(),
-        }
+            disk,
+            clock: to_fail.then(|| Clock::of(host)).flatten(),
+        })
     }
 
     /// `manada` with these arguments, as root. The node's directory comes from the environment.
@@ -79,7 +98,10 @@ impl ManadaHost {
 
     /// Where its node is.
     pub fn home(&self) -> PathBuf {
-        self.host.home().join("node")
+        match &self.disk {
+            Some(disk) => disk.path().join("node"),
+            None => self.host.home().join("node"),
+        }
     }
 
     fn data(&self) -> PathBuf {
@@ -97,6 +119,17 @@ impl ManadaHost {
             environment: BTreeMap::from([("MANADA_HOME".to_owned(), self.home().into_os_string())]),
         }
     }
+
+    fn into_node(self, store: &str) -> HerdNode {
+        let mut agent = self.agent(store);
+        if let Some(clock) = &self.clock {
+            agent.environment.extend(clock.environment());
+        }
+        let mut node = HerdNode::new(&self.host, &self.data(), agent);
+        node.disk = self.disk;
+        node.clock = self.clock;
+        node
+    }
 }
 
 /// Puts the program where every user of the network's hosts may run it.
@@ -110,7 +143,7 @@ pub(super) fn install(network: &Network, manada: &Path) -> PathBuf {
 
 /// Makes a herd of these hosts, the first one its primary, and starts their agents.
 #[track_caller]
-pub(super) fn make(machines: &[ManadaHost], store: &str) -> Vec<HerdNode> {
+pub(super) fn make(machines: Vec<ManadaHost>, store: &str) -> Vec<HerdNode> {
     let (primary, standbys) = machines.split_first().expect("a herd has a node");
     primary.init();
     let rule = format!("host all {ROLE} samenet trust\n");
@@ -124,8 +157,8 @@ pub(super) fn make(machines: &[ManadaHost], store: &str) -> Vec<HerdNode> {
     }
     primary.report(&["sync", "any", "1"]);
     let nodes: Vec<HerdNode> = machines
-        .iter()
-        .map(|machine| HerdNode::new(&machine.host, &machine.data(), machine.agent(store)))
+        .into_iter()
+        .map(|machine| machine.into_node(store))
         .collect();
     // A reload by the way: the rule above is read.
     nodes[0].sql("SELECT pg_reload_conf()");

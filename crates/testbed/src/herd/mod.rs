@@ -1,6 +1,7 @@
 //! A herd that is protected: a server and an agent on each of some hosts, an etcd cluster beside
 //! them, and a host for clients.
 
+mod clock;
 mod manada;
 mod node;
 
@@ -8,8 +9,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use clock::Clock;
 pub use manada::ManadaHost;
-pub use node::{Agent, HerdNode};
+pub use node::{Agent, HerdNode, TIMED_OUT};
 
 use crate::etcd::EtcdCluster;
 use crate::host::Host;
@@ -79,15 +81,37 @@ impl ProtectedHerd {
         programs: &Programs,
         names: &[&str],
     ) -> Result<ProtectedHerd, Missing> {
+        ProtectedHerd::make(manada, programs, names, false)
+    }
+
+    /// As [`ProtectedHerd::start`], with each node on a disk of its own that can fail, and with a
+    /// clock that can jump.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_to_fail(
+        manada: &Path,
+        programs: &Programs,
+        names: &[&str],
+    ) -> Result<ProtectedHerd, Missing> {
+        ProtectedHerd::make(manada, programs, names, true)
+    }
+
+    fn make(
+        manada: &Path,
+        programs: &Programs,
+        names: &[&str],
+        to_fail: bool,
+    ) -> Result<ProtectedHerd, Missing> {
         let network = Network::new()?;
         let hosts: Vec<Host> = names.iter().map(|name| network.host(name)).collect();
         let etcd = EtcdCluster::start(&hosts, &homes(&hosts))?;
         let program = manada::install(&network, manada);
-        let machines: Vec<ManadaHost> = hosts
+        let machines = hosts
             .iter()
-            .map(|host| ManadaHost::new(host, &program, programs))
-            .collect();
-        let nodes = manada::make(&machines, &etcd.uri());
+            .map(|host| ManadaHost::new(host, &program, programs, to_fail))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nodes = manada::make(machines, &etcd.uri());
         // Any one of them may be the one, so each holds commits up.
         let synchronous = names.len() - 1;
         let herd = ProtectedHerd::of(network, nodes, etcd, synchronous);

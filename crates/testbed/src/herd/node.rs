@@ -12,8 +12,10 @@ use rustix::process::{Pid, Signal};
 use tokio::time::timeout;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
+use super::clock::Clock;
 use crate::background;
 use crate::daemon::Daemon;
+use crate::faults::LoopDisk;
 use crate::host::Host;
 use crate::process;
 use crate::sql::told;
@@ -21,6 +23,12 @@ use crate::workload::Server;
 
 /// How long a server may take to answer the administrator.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// How long an operator's command may take.
+const COMMAND_SECONDS_MAX: &str = "60";
+
+/// The exit code of a command that took longer, by `timeout`.
+pub const TIMED_OUT: i32 = 124;
 
 /// How many bytes of a log are told.
 const LAST_WORDS_BYTES: usize = 4000;
@@ -43,6 +51,8 @@ pub struct HerdNode {
     data: PathBuf,
     agent: Agent,
     daemon: Mutex<Option<Daemon>>,
+    pub(super) disk: Option<LoopDisk>,
+    pub(super) clock: Option<Clock>,
 }
 
 impl HerdNode {
@@ -53,6 +63,8 @@ impl HerdNode {
             data: data.to_owned(),
             agent,
             daemon: Mutex::new(None),
+            disk: None,
+            clock: None,
         }
     }
 
@@ -71,6 +83,16 @@ impl HerdNode {
         &self.data
     }
 
+    /// The disk of its own, where it has one.
+    pub fn disk(&self) -> Option<&LoopDisk> {
+        self.disk.as_ref()
+    }
+
+    /// The clock of its own, where it has one.
+    pub fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
+    }
+
     /// Its server, as clients know it.
     pub fn server(&self) -> Server {
         Server {
@@ -85,10 +107,16 @@ impl HerdNode {
         self.host.home().join("agent.log")
     }
 
-    /// The agent's program on this host, with its environment, for other commands.
-    pub fn agent_program(&self) -> Command {
-        let mut command = self.host.command(&self.agent.program);
-        command.envs(&self.agent.environment).stdin(Stdio::null());
+    /// An operator's command on this host: the agent's program with other arguments. It ends with
+    /// [`TIMED_OUT`] where it takes too long.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.host.command("timeout");
+        command
+            .arg(COMMAND_SECONDS_MAX)
+            .arg(&self.agent.program)
+            .args(arguments)
+            .envs(&self.agent.environment)
+            .stdin(Stdio::null());
         command
     }
 

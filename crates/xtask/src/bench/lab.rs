@@ -191,7 +191,7 @@ impl Arguments {
 }
 
 /// Builds the product as it is shipped, and says where it is.
-pub(super) fn build() -> Result<PathBuf, String> {
+pub(crate) fn build() -> Result<PathBuf, String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--release", "--package", "manada"])

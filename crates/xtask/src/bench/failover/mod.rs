@@ -193,14 +193,21 @@ impl Measured {
         Ok(Measured { subject, herd })
     }
 
+    /// Whether it is known who may take over.
+    fn may_fail_over(&self) -> bool {
+        match self.subject {
+            // All who hold commits up may.
+            Subject::Manada => true,
+            Subject::PatroniDefaults | Subject::PatroniFastest => {
+                patroni::may_fail_over(&self.herd)
+            }
+        }
+    }
+
     /// The operator's command on the primary's host that gives its place to another.
     fn switchover(&self, from: &HerdNode, to: &HerdNode) -> Command {
         match self.subject {
-            Subject::Manada => {
-                let mut command = from.agent_program();
-                command.args(["switchover", "--to", to.name(), "--yes"]);
-                command
-            }
+            Subject::Manada => from.command(&["switchover", "--to", to.name(), "--yes"]),
             Subject::PatroniDefaults | Subject::PatroniFastest => patroni::switchover(from, to),
         }
     }

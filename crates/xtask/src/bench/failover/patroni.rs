@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,6 +15,12 @@ use super::NAMES;
 
 /// Where the package has it.
 const PROGRAM: &str = "/usr/bin/patroni";
+
+/// Where its agents answer.
+const REST_PORT: u16 = 8008;
+
+/// How long one may take to.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// How long a herd may take to come up.
 const START_MAX: Duration = Duration::from_secs(180);
@@ -99,6 +106,22 @@ pub(super) fn switchover(from: &HerdNode, to: &HerdNode) -> Command {
     command
 }
 
+/// Whether its store knows of a synchronous standby, which may take over: where only the server
+/// knows, and the primary is lost, nobody is promoted before it is back.
+pub(super) fn may_fail_over(herd: &ProtectedHerd) -> bool {
+    herd.nodes().iter().any(|node| {
+        let asked = || -> io::Result<String> {
+            let mut stream = herd.client().connect(node.host().address(), REST_PORT)?;
+            stream.set_read_timeout(Some(ANSWER_MAX))?;
+            stream.write_all(b"GET /sync HTTP/1.0\r\n\r\n")?;
+            let mut status = String::new();
+            BufReader::new(stream).read_line(&mut status)?;
+            Ok(status)
+        };
+        asked().is_ok_and(|status| status.contains(" 200 "))
+    })
+}
+
 fn node(
     host: &Host,
     programs: &Programs,
@@ -155,8 +178,8 @@ fn configuration(
         "scope: bench
 name: {name}
 restapi:
-  listen: {address}:8008
-  connect_address: {address}:8008
+  listen: {address}:{REST_PORT}
+  connect_address: {address}:{REST_PORT}
 etcd3:
   hosts: {endpoints}
 bootstrap:

@@ -57,6 +57,9 @@ impl Measured {
         let herd = &self.herd;
         herd.become_whole(AWAY_MAX)
             .map_err(|why| format!("the herd is not whole: {why}"))?;
+        if !poll_until(AWAY_MAX, || self.may_fail_over()) {
+            return Err("no standby may take over".to_owned());
+        }
         let primary = herd.primary();
         primary.try_sql(&format!("TRUNCATE {TABLE}"))?;
 
@@ -86,12 +89,17 @@ impl Measured {
         workload.stop();
         if let Some(partition) = lost {
             partition.heal();
-            herd.etcd().restart(primary.host());
-            primary.start_agent();
+            if fault == Fault::Power {
+                herd.etcd().restart(primary.host());
+                primary.start_agent();
+            }
         }
-        let whole = herd
-            .become_whole(AWAY_MAX)
-            .map_err(|why| format!("the herd did not become whole again: {why}"))?;
+        let whole = herd.become_whole(AWAY_MAX).map_err(|why| {
+            format!(
+                "the herd did not become whole again: {why}\n{}",
+                herd.last_words()
+            )
+        })?;
         let history = recorder.history();
         let violations = history.violations(&self.end()?);
         for violation in &violations {
