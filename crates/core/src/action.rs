@@ -88,7 +88,9 @@ pub enum Order {
     Rejoin {
         /// Whom it shall follow.
         leader: NodeName,
-        /// Where the histories part, as far as it can be told.
+        /// Where the histories part, as far as it can be told. A rewind that finds nothing to do, or
+        /// would keep WAL beyond this, has to fail: `pg_rewind` goes by timelines, and the same one
+        /// may have been taken twice.
         diverged_at: Option<Lsn>,
         /// By what means.
         rung: Rung,

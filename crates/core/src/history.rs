@@ -33,11 +33,12 @@ pub fn relation(position: Position, led: Option<Epoch>, reigns: &[Reign]) -> Rel
         };
     }
     let next = reigns.iter().find(|reign| reign.epoch > own);
-    // WAL without any rule is of the first reign.
+    // A rule of a lost reign, own or received: its timeline may have been taken again. WAL without
+    // any rule is of the first reign.
     if !is_reign(own) {
         return Relation::Diverged {
             at: None,
-            must_clone: false,
+            must_clone: true,
         };
     }
     match next {
