@@ -1,1 +1,7 @@
-//! A simulated herd around the shipped core: every state of a small one, and the random life of larger ones.
+//! A herd of simulated servers around the shipped core: every order of events within bounds
+//! ([`model`]), and long lives full of faults ([`simulation`]).
+
+pub mod model;
+pub mod shared;
+pub mod simulation;
+pub mod world;

@@ -3,6 +3,8 @@
 mod bench;
 mod chaos;
 mod docs;
+mod model;
+mod sim;
 mod tidy;
 
 use std::path::PathBuf;
@@ -27,6 +29,10 @@ enum Task {
     /// Measure, beside what there is to be measured against.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Look at every state that a small herd can come to.
+    Model(model::Model),
+    /// Live through herds' lives full of faults, in simulated time.
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +41,8 @@ fn main() -> ExitCode {
         Task::Docs { check } => docs::run(check),
         Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Bench(bench) => bench::run(&bench),
+        Task::Model(model) => model::run(&model),
+        Task::Sim(sim) => sim::run(&sim),
     }
 }
 

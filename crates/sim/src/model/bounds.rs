@@ -1,0 +1,123 @@
+//! How much may happen: what makes the number of states finite.
+
+use manada_core::input::Command;
+use manada_core::policy::{Policy, Published};
+use manada_core::position::{Epoch, Position, RuleId};
+use manada_core::record::{Desired, MemberRole, Mode, Record, Reign, WhenShort};
+use manada_model::{Lsn, SyncMethod};
+
+use crate::world::{Herd, HostId};
+
+/// The most of each that may happen on one path.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// How many standbys must have a commit at the beginning.
+    pub count: u32,
+    /// What is done when there are too few.
+    pub when_short: WhenShort,
+    /// The highest epoch.
+    pub epochs: u64,
+    /// The highest revision of the record.
+    pub revisions: u64,
+    /// Timers that fire.
+    pub timers: u8,
+    /// Clients' writes.
+    pub writes: u8,
+    /// Cancelled waits.
+    pub cancels: u8,
+    /// Hosts or servers that die.
+    pub crashes: u8,
+    /// Agents that are started anew, their host and server going on.
+    pub agent_restarts: u8,
+    /// Orders about the server that fail.
+    pub failures: u8,
+    /// Requests to the store of unknown outcome.
+    pub store_faults: u8,
+    /// Reads of the store that are stale.
+    pub stale_reads: u8,
+    /// Whether agents look at their servers at once, or any time later.
+    pub prompt_looks: bool,
+    /// What operators want, each once, in this order, of whom.
+    pub commands: Vec<(HostId, Command)>,
+}
+
+/// How much has happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Spent {
+    pub(crate) timers: u8,
+    pub(crate) writes: u8,
+    pub(crate) cancels: u8,
+    pub(crate) crashes: u8,
+    pub(crate) agent_restarts: u8,
+    pub(crate) failures: u8,
+    pub(crate) store_faults: u8,
+    pub(crate) stale_reads: u8,
+    pub(crate) commands: u8,
+}
+
+impl Bounds {
+    /// One failover after one crash, with one write, and nothing else that goes wrong.
+    pub fn smallest() -> Bounds {
+        Bounds {
+            count: 1,
+            when_short: WhenShort::Block,
+            epochs: 2,
+            revisions: 5,
+            timers: 5,
+            writes: 1,
+            cancels: 0,
+            crashes: 1,
+            agent_restarts: 0,
+            failures: 0,
+            store_faults: 0,
+            stale_reads: 0,
+            prompt_looks: true,
+            commands: Vec::new(),
+        }
+    }
+
+    /// The record that the herd begins with: the first leads, and commits wait for `count` of all
+    /// others.
+    pub fn record(&self, herd: &Herd) -> Record {
+        let leader = herd.name(HostId(0)).clone();
+        let others = herd.hosts().skip(1);
+        let standbys: Vec<_> = others.map(|host| herd.name(host).clone()).collect();
+        let policy = if self.count == 0 {
+            Policy::asynchronous()
+        } else {
+            Policy {
+                method: SyncMethod::Any,
+                count: self.count,
+                standbys,
+            }
+        };
+        let member = |host: HostId| -> (_, MemberRole) {
+            (herd.name(host).clone(), herd.roles[usize::from(host.0)])
+        };
+        Record {
+            epoch: Epoch(1),
+            leader: Some(leader.clone()),
+            coordinator: leader.clone(),
+            policies: vec![Published {
+                leader: leader.clone(),
+                policy,
+            }],
+            reigns: vec![Reign {
+                epoch: Epoch(1),
+                leader,
+                began_at: Position {
+                    rule: RuleId::default(),
+                    flush_lsn: Lsn(0),
+                },
+            }],
+            desired: Desired {
+                method: SyncMethod::Any,
+                count: self.count,
+                standbys: None,
+                when_short: self.when_short,
+            },
+            mode: Mode::Automatic,
+            members: herd.hosts().map(member).collect(),
+        }
+    }
+}

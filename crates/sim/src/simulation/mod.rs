@@ -1,0 +1,12 @@
+//! Long lives of a herd: the shipped core in simulated time, with faults by a seed.
+
+mod afflict;
+mod dice;
+mod events;
+mod fault;
+mod life;
+mod progress;
+
+pub use self::events::Simulation;
+pub use self::fault::Fault;
+pub use self::life::{Failure, Life, Outcome, Wrong, live};

@@ -1,0 +1,195 @@
+//! What follows from what has happened, and how long it takes.
+
+use std::time::Duration;
+
+use manada_core::action::{Order, Rung, Stop};
+use manada_core::input::LeaderServer;
+
+use super::events::{Busy, Event, Simulation};
+use crate::world::HostId;
+
+/// How long a policy may take to be in force.
+const ENFORCE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a request to a store that does not answer is waited for.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a leader's server is asked.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// One letter in so many gets lost, and one in so many comes twice.
+const ODD_LETTER: usize = 50;
+
+impl Simulation {
+    /// A server has changed: agents look, walreceivers connect and receive.
+    pub(super) fn news_of_servers(&mut self) {
+        for host in self.world.herd.hosts() {
+            if self.world.has_news(host) {
+                self.look_soon(host);
+            }
+            self.stir_server(host);
+        }
+    }
+
+    pub(super) fn look_soon(&mut self, host: HostId) {
+        let later = self.dice.millis(2, 40);
+        self.look_within(host, later);
+    }
+
+    pub(super) fn look_within(&mut self, host: HostId, later: Duration) {
+        let due = self.now + later;
+        let machine = self.machine(host);
+        if machine.looks_at.is_none_or(|at| at > due) {
+            machine.looks_at = Some(due);
+            self.at(later, Event::Look(host));
+        }
+    }
+
+    /// What a server does by itself.
+    pub(super) fn stir_server(&mut self, host: HostId) {
+        if self.world.can_connect(host) && !self.machine(host).busy.connect {
+            self.machine(host).busy.connect = true;
+            self.soon(5, 100, Event::Connect(host));
+        }
+        if self.world.can_receive(host) && !self.machine(host).busy.receive {
+            self.machine(host).busy.receive = true;
+            self.soon(0, 5, Event::Receive(host));
+        }
+        if self.world.checkpointer_is_late(host) {
+            self.soon(0, 200, Event::Checkpointer(host));
+        }
+        let Some(primary) = self.world.server(host).primary() else {
+            return;
+        };
+        let senders: Vec<HostId> = primary.walsenders.keys().copied().collect();
+        for standby in senders {
+            if self.world.can_reload(host, standby) {
+                self.soon(0, 50, Event::Reload(host, standby));
+            }
+            if self.world.can_answer(host, standby) {
+                self.soon(0, 3, Event::Answer(host, standby));
+            }
+        }
+    }
+
+    /// What an agent's core has ordered gets its time.
+    pub(super) fn follow_up(&mut self, host: HostId) {
+        self.send_letters();
+        let Some(agent) = self.world.agent(host) else {
+            return;
+        };
+        let promises = !agent.promise.is_empty();
+        let swaps = !agent.store.is_empty();
+        let renews = !agent.renewals.is_empty();
+        let orders = !agent.server.is_empty();
+        let probes = agent.probes.is_some();
+        let timeout = agent.core.poll_timeout().map(|(due, _)| due.0);
+        let life = self.machine(host).life;
+        if promises && !std::mem::replace(&mut self.machine(host).busy.promise, true) {
+            self.soon(1, 20, Event::Sync(host, life));
+        }
+        if swaps && !std::mem::replace(&mut self.machine(host).busy.store, true) {
+            self.request(host, Event::Swap(host, life));
+        }
+        if renews && !std::mem::replace(&mut self.machine(host).busy.renewal, true) {
+            self.request(host, Event::Renew(host, life));
+        }
+        if probes && !std::mem::replace(&mut self.machine(host).busy.probe, true) {
+            if self.probe(host) == LeaderServer::Answers {
+                self.soon(1, 20, Event::Probe(host, life));
+            } else {
+                self.at(PROBE_TIMEOUT, Event::Probe(host, life));
+            }
+        }
+        if orders && !std::mem::replace(&mut self.machine(host).busy.server, true) {
+            self.begin(host, life);
+        }
+        let deadman = self.world.host(host).deadman;
+        if std::mem::replace(&mut self.machine(host).deadman, deadman) != deadman
+            && let Some(deadman) = deadman
+        {
+            self.at(deadman.0.saturating_sub(self.now), Event::Deadman(host));
+        }
+        if let Some(due) = timeout {
+            let due = due.max(self.now);
+            if self.machine(host).wakes_at.is_none_or(|at| at > due) {
+                self.machine(host).wakes_at = Some(due);
+                self.at(due - self.now, Event::Wake(host));
+            }
+        }
+    }
+
+    fn request(&mut self, host: HostId, event: Event) {
+        if self.reaches_store(host) && !self.store_doubtful {
+            self.soon(2, 20, event);
+        } else {
+            self.at(STORE_TIMEOUT, event);
+        }
+    }
+
+    /// Begins with the first of the orders about the server.
+    fn begin(&mut self, host: HostId, life: u32) {
+        self.world.begin_order(host);
+        self.stir_server(host);
+        let first = self
+            .world
+            .agent(host)
+            .and_then(|agent| agent.server.front());
+        let Some(order) = first.map(|action| action.order.clone()) else {
+            return;
+        };
+        self.machine(host).enforce_until = self.now + ENFORCE_TIMEOUT;
+        let (least, most) = match order {
+            Order::StartStandby { .. } | Order::StartPrimary => (200, 800),
+            Order::Stop(Stop::Fast) => (50, 400),
+            Order::Stop(Stop::Immediate) => (5, 50),
+            Order::Checkpoint => (20, 500),
+            Order::Promote => (80, 250),
+            Order::StopReceiving | Order::Follow { .. } => (5, 60),
+            Order::Rejoin { rung, .. } => match rung {
+                Rung::Rewind => (500, 3000),
+                Rung::Clone => (1000, 8000),
+            },
+            Order::FetchWal { .. } => (20, 300),
+            Order::WriteRule(_) | Order::Enforce(_) | Order::SetGate(_) => (2, 20),
+            Order::Swap { .. }
+            | Order::RenewLease { .. }
+            | Order::Promise(_)
+            | Order::Send { .. }
+            | Order::ProbeLeader { .. }
+            | Order::Deadman { .. } => (0, 0),
+        };
+        self.soon(least, most, Event::Obey(host, life));
+    }
+
+    fn send_letters(&mut self) {
+        for (from, to, message) in std::mem::take(&mut self.world.mail) {
+            if self.dice.once_in(ODD_LETTER) {
+                self.soon(5, 2000, Event::Letter(from, to, message.clone()));
+            }
+            if !self.dice.once_in(ODD_LETTER) {
+                self.soon(0, 5, Event::Letter(from, to, message));
+            }
+        }
+    }
+
+    /// The agent of a host is gone, and what was under way with it.
+    pub(super) fn end_agent(&mut self, host: HostId) {
+        self.world.end_agent(host);
+        let machine = self.machine(host);
+        machine.life += 1;
+        machine.busy = Busy::default();
+        machine.wakes_at = None;
+        machine.looks_at = None;
+    }
+
+    /// The agent of a host is started.
+    pub(super) fn start_agent(&mut self, host: HostId) {
+        self.end_agent(host);
+        let now = self.moment();
+        self.world.start_agent(host, now);
+        self.look_soon(host);
+        self.soon(5, 50, Event::StoreSeen(host));
+        self.follow_up(host);
+    }
+}

@@ -1,0 +1,68 @@
+//! The store: a record that is swapped, and a lease.
+
+use manada_core::lease::Lease;
+use manada_core::record::{Record, Revision, Versioned};
+
+/// What the store holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Store {
+    /// The record.
+    pub record: Versioned<Record>,
+    /// The one before: a read may be stale.
+    pub stale: Option<Versioned<Record>>,
+    /// The last sign of life.
+    pub lease: Option<Lease>,
+    /// Swaps whose outcome is not known, and which may still happen.
+    pub late: Vec<(Revision, Record)>,
+}
+
+/// How a request to the store can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreFault {
+    /// As it should.
+    None,
+    /// It was carried out, and the answer is lost.
+    AnswerLost,
+    /// It was not carried out, or not yet, and the answer is lost.
+    RequestLate,
+    /// It did not reach the store.
+    RequestLost,
+}
+
+impl Store {
+    /// The first record.
+    pub fn new(record: Record) -> Store {
+        Store {
+            record: Versioned {
+                revision: Revision(1),
+                value: record,
+            },
+            stale: None,
+            lease: None,
+            late: Vec::new(),
+        }
+    }
+
+    /// Compares and swaps.
+    pub fn swap(&mut self, expected: Revision, record: Record) -> bool {
+        let matches = self.record.revision == expected;
+        if matches {
+            let next = Versioned {
+                revision: Revision(expected.0 + 1),
+                value: record,
+            };
+            self.stale = Some(std::mem::replace(&mut self.record, next));
+        }
+        matches
+    }
+
+    /// A sign of life, if the record is still that one.
+    pub fn renew(&mut self, expected: Revision, lease: Lease) -> bool {
+        let matches = self.record.revision == expected;
+        if matches {
+            let beat = self.lease.as_ref().map_or(0, |former| former.beat + 1);
+            self.lease = Some(Lease { beat, ..lease });
+        }
+        matches
+    }
+}

@@ -1,0 +1,91 @@
+//! Named faults, in simulated time.
+
+use std::time::Duration;
+
+use manada_core::input::Command;
+use manada_core::position::Epoch;
+use manada_sim::simulation::{Fault, Life, Simulation};
+use manada_sim::world::HostId;
+
+const LEADER: HostId = HostId(0);
+const STANDBY: HostId = HostId(1);
+
+/// Three servers, commits wait for one of two.
+fn herd(seed: u64) -> Simulation {
+    let mut simulation = Life::of(3, 0, 1, seed).simulation();
+    simulation.run_until(Duration::from_secs(10));
+    assert!(simulation.is_whole());
+    simulation
+}
+
+/// The same fault at a hundred different moments.
+fn suffer(faults: &[(Duration, Fault)], check: impl Fn(&Simulation)) {
+    for seed in 1..=100 {
+        let mut simulation = herd(seed);
+        simulation.endure(faults);
+        let end = simulation.now + Duration::from_secs(30);
+        simulation.run_until(end);
+        assert_eq!(simulation.world.ledger.violation, None, "seed {seed}");
+        assert!(simulation.is_whole(), "seed {seed}");
+        check(&simulation);
+    }
+}
+
+fn epoch(simulation: &Simulation) -> Epoch {
+    simulation.world.store.record.value.epoch
+}
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+#[test]
+fn a_standby_takes_over_when_the_leaders_host_is_lost() {
+    let lost = Fault::PowerLoss(LEADER, Duration::from_secs(20));
+    suffer(&[(AT_ONCE, lost)], |simulation| {
+        assert!(epoch(simulation) > Epoch(1));
+    });
+}
+
+#[test]
+fn a_leader_whose_server_is_killed_makes_way() {
+    suffer(&[(AT_ONCE, Fault::KillServer(LEADER))], |simulation| {
+        assert!(epoch(simulation) > Epoch(1));
+    });
+}
+
+#[test]
+fn a_stall_of_a_second_and_a_half_causes_no_failover() {
+    for host in [LEADER, STANDBY] {
+        let stall = Fault::Stall(host, Duration::from_millis(1500));
+        suffer(&[(AT_ONCE, stall)], |simulation| {
+            assert_eq!(epoch(simulation), Epoch(1));
+        });
+    }
+}
+
+#[test]
+fn losing_the_store_demotes_no_leader_that_hears_its_quorum() {
+    let lost = Fault::StoreLoss(Duration::from_secs(60));
+    suffer(&[(AT_ONCE, lost)], |simulation| {
+        assert_eq!(epoch(simulation), Epoch(1));
+    });
+}
+
+#[test]
+fn a_killed_agent_causes_no_failover() {
+    suffer(&[(AT_ONCE, Fault::KillAgent(LEADER))], |simulation| {
+        assert_eq!(epoch(simulation), Epoch(1));
+    });
+}
+
+#[test]
+fn a_switchover_ends_at_the_one_that_was_named() {
+    let to = herd(1).world.herd.name(STANDBY).clone();
+    let command = Command::Switchover {
+        to: Some(to.clone()),
+    };
+    let switchover = Fault::Command(LEADER, command);
+    suffer(&[(AT_ONCE, switchover)], |simulation| {
+        let record = &simulation.world.store.record.value;
+        assert_eq!(record.leader.as_ref(), Some(&to));
+    });
+}
