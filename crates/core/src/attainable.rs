@@ -16,23 +16,22 @@ pub fn attainable(
     if desired.count == 0 {
         return Some(Policy::asynchronous());
     }
-    let candidates = candidates(record, leader);
     let wanted = usize::try_from(desired.count).unwrap_or(usize::MAX);
-    let there = candidates.iter().filter(|name| is_there(name)).count();
-    let standbys: Vec<NodeName> = if there >= wanted {
-        candidates
-            .into_iter()
-            .filter(is_there_ref(&is_there))
-            .collect()
-    } else {
-        match desired.when_short {
-            WhenShort::Degrade => candidates
-                .into_iter()
-                .filter(is_there_ref(&is_there))
-                .collect(),
-            WhenShort::Block => filled(candidates, is_there, wanted - there),
-        }
+    let mut standbys: Vec<(&NodeName, bool)> = candidates(record, leader)
+        .into_iter()
+        .map(|name| (name, is_there(name)))
+        .collect();
+    let there = standbys.iter().filter(|(_, there)| *there).count();
+    // Names of those that are away fill up what is missing: commits wait for them.
+    let mut fillers = match desired.when_short {
+        WhenShort::Block => wanted.saturating_sub(there),
+        WhenShort::Degrade => 0,
     };
+    standbys.retain(|(_, there)| {
+        let fills = !there && fillers > 0;
+        fillers -= usize::from(fills);
+        *there || fills
+    });
     let count = u32::try_from(standbys.len().min(wanted)).unwrap_or(u32::MAX);
     match (count, desired.when_short) {
         (0, WhenShort::Block) => None,
@@ -40,33 +39,13 @@ pub fn attainable(
         (count, _) => Some(Policy {
             method: desired.method,
             count,
-            standbys,
+            standbys: standbys.into_iter().map(|(name, _)| name.clone()).collect(),
         }),
     }
 }
 
-fn is_there_ref(is_there: &impl Fn(&NodeName) -> bool) -> impl FnMut(&NodeName) -> bool + '_ {
-    |name| is_there(name)
-}
-
-/// Those that are there, and as many of the others as are missing, in their order.
-fn filled(
-    candidates: Vec<NodeName>,
-    is_there: impl Fn(&NodeName) -> bool,
-    mut missing: usize,
-) -> Vec<NodeName> {
-    candidates
-        .into_iter()
-        .filter(|name| {
-            let fills = !is_there(name) && missing > 0;
-            missing -= usize::from(fills);
-            fills || is_there(name)
-        })
-        .collect()
-}
-
 /// Who may be a standby of that leader, in the order that the method wants.
-fn candidates(record: &Record, leader: &NodeName) -> Vec<NodeName> {
+fn candidates<'a>(record: &'a Record, leader: &NodeName) -> Vec<&'a NodeName> {
     let desired = &record.desired;
     let mut names: Vec<&NodeName> = match &desired.standbys {
         Some(names) => names
@@ -89,5 +68,5 @@ fn candidates(record: &Record, leader: &NodeName) -> Vec<NodeName> {
         }
         SyncMethod::First => {}
     }
-    names.into_iter().cloned().collect()
+    names
 }

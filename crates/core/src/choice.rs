@@ -58,10 +58,10 @@ pub(crate) fn former_leader(record: &Record) -> Option<&NodeName> {
 pub(crate) fn all_are_in(node: &Node, record: &Record) -> bool {
     let former =
         former_leader(record).filter(|former| uncovered(node, record, Some(*former)).is_none());
-    let all = record
-        .members
-        .keys()
-        .all(|name| Some(name) == former || node.election.recruits.contains_key(name));
+    let spared = former.is_some_and(|former| {
+        record.members.contains_key(former) && !node.election.recruits.contains_key(former)
+    });
+    let all = node.election.recruits.len() + usize::from(spared) >= record.members.len();
     all || node.has_fired(&Timer::RecruitsIn)
 }
 

@@ -58,6 +58,26 @@ pub struct PrimaryFacts {
     pub followers: Vec<Follower>,
 }
 
+impl PrimaryFacts {
+    /// What is known of that follower. `followers` stand in the order of their names.
+    pub(crate) fn follower(&self, name: &NodeName) -> Option<&Follower> {
+        let at = self
+            .followers
+            .binary_search_by(|follower| follower.name.cmp(name));
+        self.followers.get(at.ok()?)
+    }
+}
+
+impl Enforced {
+    /// Whether it is that policy.
+    pub(crate) fn is(&self, policy: &Policy) -> bool {
+        match self {
+            Enforced::Policy(enforced) => enforced == policy,
+            Enforced::Nobody | Enforced::Foreign => false,
+        }
+    }
+}
+
 /// What a primary's commits wait for at this moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Enforced {

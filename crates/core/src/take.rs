@@ -14,7 +14,7 @@ use crate::node::{
 };
 use crate::position::Epoch;
 use crate::record::{MemberRole, Record, Versioned};
-use crate::server::{Enforced, Promise, ServerFacts};
+use crate::server::{Enforced, PrimaryFacts, Promise, ServerFacts};
 use crate::timer::Timer;
 
 impl Node {
@@ -43,37 +43,24 @@ impl Node {
         }
     }
 
-    fn take_server(&mut self, facts: ServerFacts) {
-        match &facts {
+    fn take_server(&mut self, mut facts: ServerFacts) {
+        match &mut facts {
             ServerFacts::Primary(primary) => {
+                primary
+                    .followers
+                    .sort_by(|one, other| one.name.cmp(&other.name));
                 self.was_primary = true;
                 self.rule_seen = Some(primary.position.rule);
-                let held = match (&self.tenure.proven, &primary.enforced) {
-                    (Some(proven), Enforced::Policy(policy)) => proven == policy,
-                    (_, Enforced::Policy(_) | Enforced::Nobody | Enforced::Foreign) => false,
-                };
-                if !held {
+                if !self
+                    .tenure
+                    .proven
+                    .as_ref()
+                    .is_some_and(|proven| primary.enforced.is(proven))
+                {
                     self.tenure.proven = None;
                 }
-                let members = self.members();
-                let heir = primary
-                    .followers
-                    .iter()
-                    .filter(|follower| follower.streaming)
-                    .filter(|follower| {
-                        matches!(
-                            members.and_then(|members| members.get(&follower.name)),
-                            Some(MemberRole::Server { priority: 1.. })
-                        )
-                    })
-                    .max_by_key(|follower| follower.flush_lsn)
-                    .map(|follower| follower.name.clone());
-                self.tenure.heir = heir;
-                if self
-                    .resignation
-                    .as_ref()
-                    .is_some_and(|resignation| resignation.leader == self.name)
-                {
+                let own = self.own_resignation().is_some();
+                if own {
                     self.resignation = None;
                 }
             }
@@ -92,7 +79,27 @@ impl Node {
         if !matches!(facts, ServerFacts::Stopped { .. }) {
             self.stopped_here = false;
         }
-        self.server = Some(facts);
+        let former = self.server.replace(facts);
+        if let (Some(ServerFacts::Primary(former)), None) = (former, self.primary()) {
+            self.tenure.heir = self.heir_of(&former);
+        }
+    }
+
+    /// The follower that was furthest when the server was last seen.
+    fn heir_of(&self, facts: &PrimaryFacts) -> Option<NodeName> {
+        let members = self.members()?;
+        let may_lead = |name: &NodeName| {
+            matches!(
+                members.get(name),
+                Some(MemberRole::Server { priority: 1.. })
+            )
+        };
+        facts
+            .followers
+            .iter()
+            .filter(|follower| follower.streaming && may_lead(&follower.name))
+            .max_by_key(|follower| follower.flush_lsn)
+            .map(|follower| follower.name.clone())
     }
 
     fn take_lease(&mut self, lease: Lease) {
@@ -127,7 +134,10 @@ impl Node {
             }
             Message::Recruit { epoch } => self.take_recruit(from, epoch),
             Message::Recruited { epoch, position } => {
-                if self.election.epoch == epoch {
+                let counts = self
+                    .members()
+                    .is_some_and(|members| members.contains_key(&from));
+                if self.election.epoch == epoch && counts {
                     let known = self.election.recruits.entry(from).or_insert(position);
                     *known = position.max(*known);
                 }

@@ -1,7 +1,11 @@
 //! Which timers run. Each runs as long as its condition holds; its firing is a fact as long.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use manada_model::NodeName;
+
+use crate::choice;
 use crate::duty::Duty;
 use crate::input::{LeaderServer, StoreState};
 use crate::node::{Lane, Node};
@@ -81,8 +85,9 @@ impl Node {
             Timer::Campaign => self.campaigns_after(),
             Timer::RecruitsIn => {
                 let record = self.coordinated_record()?;
-                let waits = crate::choice::may_be_enough(self, record);
-                waits.then_some(times.recruits_in)
+                // Recruits only become more, so what was enough is not weighed again.
+                let waits = self.armed.contains_key(timer) || self.fired.contains(timer);
+                (waits || choice::may_be_enough(self, record)).then_some(times.recruits_in)
             }
             Timer::ElectionStalled => self.election_stalls_after(),
             Timer::AskAgain if self.coordinated_record().is_some() => Some(times.ask_again),
@@ -216,12 +221,15 @@ impl Node {
         let Some((facts, policy)) = self.leads_with() else {
             return false;
         };
-        let heard = facts
-            .followers
-            .iter()
-            .filter(|follower| follower.replied && policy.standbys.contains(&follower.name))
-            .count();
-        facts.gate == Gate::Open && policy.is_synchronous() && heard < policy.count as usize
+        let needed = policy.count as usize;
+        let heard = |name: &&NodeName| {
+            facts
+                .follower(name)
+                .is_some_and(|follower| follower.replied)
+        };
+        facts.gate == Gate::Open
+            && policy.is_synchronous()
+            && policy.standbys.iter().filter(heard).take(needed).count() < needed
     }
 
     /// The server as a primary of this node's own reign, and the policy that it is to have.
@@ -278,25 +286,26 @@ impl Node {
 
     /// A timer for each standby of the policy that is away, and for each that streams and is not
     /// of it.
-    fn member_timers(&self) -> std::collections::BTreeSet<Timer> {
+    fn member_timers(&self) -> BTreeSet<Timer> {
         let Some((facts, policy)) = self.leads_with() else {
-            return std::collections::BTreeSet::new();
+            return BTreeSet::new();
         };
-        let of_policy: std::collections::BTreeSet<_> = policy.standbys.iter().collect();
-        let streaming: std::collections::BTreeSet<_> = facts
+        let streams = |name: &NodeName| {
+            facts
+                .follower(name)
+                .is_some_and(|follower| follower.streaming)
+        };
+        let away = policy
+            .standbys
+            .iter()
+            .filter(|name| !streams(name))
+            .map(|name| Timer::Away(name.clone()));
+        let of_policy: BTreeSet<_> = policy.standbys.iter().collect();
+        let joined = facts
             .followers
             .iter()
-            .filter(|follower| follower.streaming)
-            .map(|follower| &follower.name)
-            .collect();
-        let away = of_policy
-            .iter()
-            .filter(|name| !streaming.contains(*name))
-            .map(|name| Timer::Away((*name).clone()));
-        let joined = streaming
-            .iter()
-            .filter(|name| !of_policy.contains(*name))
-            .map(|name| Timer::Settled((*name).clone()));
+            .filter(|follower| follower.streaming && !of_policy.contains(&follower.name))
+            .map(|follower| Timer::Settled(follower.name.clone()));
         away.chain(joined).collect()
     }
 }

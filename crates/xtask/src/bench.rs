@@ -1,6 +1,7 @@
 //! Benchmarks: `cargo xtask bench --help`.
 
 mod clone;
+mod core;
 mod failover;
 mod lab;
 mod status;
@@ -16,6 +17,8 @@ pub(crate) use lab::build;
 pub(crate) enum Bench {
     /// The native clone beside pg_basebackup: same data, same disk, in turns.
     Clone(clone::Arguments),
+    /// One decision in a herd of a thousand.
+    Core,
     /// The time without writes when a primary is lost, beside Patroni where that is asked for.
     Failover(failover::Arguments),
     /// `manada lab` beside a bare shell script of the practice, in turns.
@@ -27,6 +30,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> ExitCode {
     match bench {
         Bench::Clone(arguments) => clone::run(arguments),
+        Bench::Core => core::run(),
         Bench::Failover(arguments) => failover::run(arguments),
         Bench::Lab(arguments) => lab::run(arguments),
         Bench::Status(arguments) => status::run(arguments),

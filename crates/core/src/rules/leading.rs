@@ -1,5 +1,7 @@
 //! A reign: its signs of life, its gate, and what makes it harmless when it ends.
 
+use manada_model::{Lsn, NodeName};
+
 use super::{Decision, Mark, Rule, promotion};
 use crate::action::{Order, Stop};
 use crate::duty::Duty;
@@ -7,10 +9,10 @@ use crate::guards::Guard;
 use crate::input::StoreState;
 use crate::message::Message;
 use crate::node::{AgentRestart, Node, Resignation};
+use crate::policy::Policy;
 use crate::reason::Reason;
 use crate::server::{Enforced, Gate, ServerFacts};
 use crate::timer::{AGENT_RESTART, Timer};
-use manada_model::Lsn;
 
 /// How often a promotion is tried before another is let.
 const PROMOTIONS_MAX: u32 = 3;
@@ -197,7 +199,6 @@ pub(super) const OPEN: Rule = Rule {
     decide: |node| {
         let (facts, policy) = node.leads_with()?;
         let record = node.member_record()?;
-        let enforced = facts.enforced == Enforced::Policy(policy.clone());
         let ready = facts.gate == Gate::Closed
             && node
                 .handover
@@ -205,7 +206,7 @@ pub(super) const OPEN: Rule = Rule {
                 .is_none_or(|handover| handover.successor.is_none())
             && facts.position.rule.epoch == record.epoch
             && record.policies.len() == 1
-            && enforced
+            && facts.enforced.is(policy)
             && node.may_relax(policy)
             && node.is_caught_up();
         let open = Order::SetGate(Gate::Open);
@@ -224,7 +225,7 @@ pub(super) fn acknowledges_alone(enforced: &Enforced) -> bool {
 
 impl Node {
     /// Why this leader makes way, and for whom.
-    fn reason_to_resign(&self) -> Option<(Option<manada_model::NodeName>, Reason)> {
+    fn reason_to_resign(&self) -> Option<(Option<NodeName>, Reason)> {
         let stalled = self.has_fired(&Timer::ElectionStalled) && self.standby().is_some();
         if self.tenure.failures >= PROMOTIONS_MAX || stalled {
             return Some((None, Reason::PromotionFailed));
@@ -285,19 +286,18 @@ impl Node {
         let Some((facts, policy)) = self.leads_with() else {
             return false;
         };
-        let names: std::collections::BTreeSet<_> = policy.standbys.iter().collect();
-        let have = facts
-            .followers
-            .iter()
-            .filter(|follower| follower.streaming && follower.flush_lsn >= lsn)
-            .filter(|follower| names.contains(&follower.name))
-            .count();
-        have >= policy.count as usize
+        let has = |name: &&NodeName| {
+            facts
+                .follower(name)
+                .is_some_and(|follower| follower.streaming && follower.flush_lsn >= lsn)
+        };
+        let needed = policy.count as usize;
+        policy.standbys.iter().filter(has).take(needed).count() >= needed
     }
 
     /// Whether that policy may be in force: one that waits for nobody only under a lease, with
     /// the deadman armed.
-    pub(crate) fn may_relax(&self, policy: &crate::policy::Policy) -> bool {
+    pub(crate) fn may_relax(&self, policy: &Policy) -> bool {
         policy.is_synchronous()
             || (self.lease_is_held && matches!(self.lanes.deadline, Some(Some(_))))
     }

@@ -48,7 +48,7 @@ pub(super) const ENFORCE: Rule = Rule {
             .flatten();
         let policy = unpublished.as_ref().unwrap_or(published);
         let begun = facts.position.rule.epoch == record.epoch;
-        let in_force = facts.enforced == Enforced::Policy(policy.clone());
+        let in_force = facts.enforced.is(policy);
         // What is published beside it may be in force still, in a backend or a walsender.
         let proven = record.policies.len() == 1 || node.tenure.proven.as_ref() == Some(policy);
         if !begun || (in_force && proven) || !node.may_relax(policy) {
@@ -147,26 +147,24 @@ impl Node {
     pub(crate) fn wanted_policy(&self) -> Option<Policy> {
         let (facts, target) = self.leads_with()?;
         let record = self.member_record()?;
-        let streaming: BTreeSet<_> = facts
-            .followers
-            .iter()
-            .filter(|follower| follower.streaming)
-            .map(|follower| &follower.name)
-            .collect();
-        let of_target: BTreeSet<_> = target.standbys.iter().collect();
         // What is under way is only replaced if it can't come to its end.
         let under_way = record.policies.len() > 1 || facts.gate == Gate::Closed;
-        let streaming_of_target = of_target
-            .iter()
-            .filter(|name| streaming.contains(**name))
-            .count();
-        let stuck = !self.away.is_empty() && streaming_of_target < target.count as usize;
+        let streams = |name: &&NodeName| {
+            facts
+                .follower(name)
+                .is_some_and(|follower| follower.streaming)
+        };
+        let stuck = || {
+            let streaming = target.standbys.iter().filter(streams).count();
+            !self.away.is_empty() && streaming < target.count as usize
+        };
         if facts.position.rule.epoch != record.epoch
-            || (under_way && !stuck)
+            || (under_way && !stuck())
             || record.policies.len() >= POLICIES_MAX
         {
             return None;
         }
+        let of_target: BTreeSet<_> = target.standbys.iter().collect();
         let is_there = |name: &NodeName| {
             self.settled.contains(name) || (of_target.contains(name) && !self.away.contains(name))
         };
