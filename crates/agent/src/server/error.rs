@@ -21,6 +21,15 @@ pub enum OrderError {
     /// It is not about the server.
     #[error("the order is not about the server")]
     NotOurs,
+    /// It took too long, and what it has come to is to be seen.
+    #[error("the server has not done it within {} s", within.as_secs())]
+    TimedOut {
+        /// How long it was given.
+        within: Duration,
+    },
+    /// An order came in between, which matters more.
+    #[error("an order came in between")]
+    GaveWay,
     /// No server runs that could do it.
     #[error("the server does not run")]
     NotRunning,

@@ -40,7 +40,7 @@ impl Shared {
 
     /// Follows that member. Clients may read again: what is here is a part of its history.
     pub(super) async fn follow(&self, leader: &NodeName) -> Result<(), OrderError> {
-        let session = self.open().await?;
+        let session = self.session().await?;
         self.demand_standby(&session, "follow").await?;
         let mut change = self.change()?;
         self.set_leader(&mut change, leader)?;
@@ -57,7 +57,9 @@ impl Shared {
                 shown: "another server".to_owned(),
             });
         }
-        self.keep_slots(&session).await
+        self.keep_slots(&session).await?;
+        self.leave(session);
+        Ok(())
     }
 
     /// Follows nobody, and ends once no walreceiver is left that could receive or confirm anything.
@@ -73,6 +75,7 @@ impl Shared {
             let none_left = standby.receives_no_more();
             let replayed = none_left && self.wal_ends_at(standby.replay_lsn.unwrap_or_default());
             if replayed || none_left && asked_at.elapsed() >= REPLAYED_WITHIN {
+                self.leave(session);
                 return Ok(());
             }
             if standby.receives() && asked_at.elapsed() >= RECEIVER_ENDS_WITHIN {

@@ -7,7 +7,6 @@ use manada_core::server::Gate;
 use manada_herd::Door;
 use manada_herd::schema::protection_sql;
 use manada_model::Lsn;
-use manada_postgres::Session;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -31,11 +30,8 @@ impl Shared {
         change.door(Door::Closed);
         self.forbid_archiving()?;
         let session = self.put_in_force(change).await?;
-        if !self.waits_from_the_start(&session).await? {
-            // A standby's checkpointer has the setting when it has made a restartpoint.
-            let checkpoint = session.batch_execute("CHECKPOINT").await;
-            checkpoint.map_err(OrderError::sql("have the checkpointer read its settings"))?;
-            *self.lock_obeyed() = self.watch.watched();
+        if !self.checkpointer_obeys() {
+            self.have_checkpointer_obey(&session).await?;
         }
         self.keep_slots(&session).await?;
         let told = session
@@ -65,17 +61,10 @@ impl Shared {
         }
     }
 
-    /// Whether the checkpointer is known to have raised the flag by which backends wait: it was seen
-    /// to in this run of the server.
-    async fn waits_from_the_start(&self, _session: &Session) -> Result<bool, OrderError> {
-        let obeyed = *self.lock_obeyed();
-        Ok(obeyed.is_some() && obeyed == self.watch.watched())
-    }
-
     /// Writes a rule, flushed here and waiting for nobody. Tells where the WAL then ends.
     pub(super) async fn write_rule(&self, rule: &Rule) -> Result<Lsn, OrderError> {
         let error = || OrderError::sql("write a rule");
-        let session = self.open().await?;
+        let session = self.session().await?;
         let row = session.query_one(Said::HAS_RULES, &[]).await;
         let has_rules: bool = row.map_err(error())?.get(0);
         if !has_rules {
@@ -100,6 +89,7 @@ impl Shared {
         let sql = "SELECT pg_current_wal_flush_lsn()::text";
         let row = session.query_one(sql, &[]).await.map_err(error())?;
         let text: String = row.get(0);
+        self.leave(session);
         Ok(text.parse().expect("an LSN, as pg_lsn prints it"))
     }
 
@@ -114,7 +104,8 @@ impl Shared {
             }
         }
         if self.watch.running()?.is_some() {
-            self.put_in_force(change).await?;
+            let session = self.put_in_force(change).await?;
+            self.leave(session);
         } else {
             self.write(change)?;
         }

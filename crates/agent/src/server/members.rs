@@ -68,7 +68,12 @@ impl Shared {
             return Ok(());
         }
         let session = self.put_in_force(change).await?;
-        self.keep_slots(&session).await
+        self.keep_slots(&session).await?;
+        if is_standby && !self.checkpointer_obeys() {
+            // Before a promotion needs it; an order that comes first ends the wait.
+            self.have_checkpointer_obey(&session).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn read_members(&self) -> Result<Vec<Member>, OrderError> {

@@ -10,6 +10,7 @@ mod lead;
 mod local_wal;
 mod look;
 mod members;
+mod obedience;
 mod policy;
 mod power;
 mod rejoin;
@@ -18,14 +19,17 @@ mod slots;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use manada_core::action::Order;
 use manada_core::input::Outcome;
 use manada_core::position::RuleId;
 use manada_core::server::ServerFacts;
 use manada_herd::{Member, Node};
+use manada_postgres::Session;
 use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::transport::Peer;
+use tokio::sync::Notify;
 
 pub use error::OrderError;
 pub use local_wal::LocalWalError;
@@ -48,6 +52,10 @@ struct Shared {
     eyes: tokio::sync::Mutex<Eyes>,
     /// Held while an order is carried out.
     hands: tokio::sync::Mutex<()>,
+    /// Told when an order waits for the hands.
+    order_waits: Notify,
+    /// The session that the last order has left.
+    left: Mutex<Option<(Run, Session)>>,
     members: Mutex<Vec<Member>>,
     /// The run of the server in which its checkpointer is known to have read that commits wait.
     obeyed: Mutex<Option<Run>>,
@@ -71,6 +79,8 @@ impl LocalServer {
                 watch,
                 eyes: tokio::sync::Mutex::default(),
                 hands: tokio::sync::Mutex::default(),
+                order_waits: Notify::new(),
+                left: Mutex::default(),
                 members: Mutex::new(members),
                 obeyed: Mutex::default(),
             }),
@@ -92,8 +102,15 @@ impl LocalServer {
     /// [`OrderError`] says what was in the way; [`OrderError::NotOurs`] where the order is for
     /// somebody else.
     pub async fn carry_out(&self, order: &Order) -> Result<Outcome, OrderError> {
+        self.shared.order_waits.notify_waiters();
         let _hands = self.shared.hands.lock().await;
-        self.shared.carry_out(order).await
+        let Some(within) = bound(order) else {
+            return self.shared.carry_out(order).await;
+        };
+        match tokio::time::timeout(within, self.shared.carry_out(order)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(OrderError::TimedOut { within }),
+        }
     }
 
     /// Ends within milliseconds of the postmaster's death, whoever started it; once for each death
@@ -104,13 +121,20 @@ impl LocalServer {
 
     /// Has the server be what a protected one must be: its settings, an access rule and a slot for
     /// each of the herd's members, any of which may come to lead. The gate stays as it is. Nothing
-    /// happens where nothing has changed. An order names a leader by these members.
+    /// happens where nothing has changed. An order names a leader by these members, and never waits
+    /// for this.
     ///
     /// # Errors
-    /// [`OrderError`] says what was in the way.
+    /// [`OrderError`] says what was in the way; [`OrderError::GaveWay`] where it was an order.
     pub async fn admit_members(&self, members: &[Member]) -> Result<(), OrderError> {
-        let _hands = self.shared.hands.lock().await;
-        self.shared.admit_members(members).await
+        let Ok(_hands) = self.shared.hands.try_lock() else {
+            return Err(OrderError::GaveWay);
+        };
+        tokio::select! {
+            biased;
+            () = self.shared.order_waits.notified() => Err(OrderError::GaveWay),
+            admitted = self.shared.admit_members(members) => admitted,
+        }
     }
 
     /// The members that were admitted last, also before the agent's last start.
@@ -124,6 +148,31 @@ impl LocalServer {
     /// [`OrderError`] where the server does not answer.
     pub async fn read_members(&self) -> Result<Vec<Member>, OrderError> {
         self.shared.read_members().await
+    }
+}
+
+/// How long an order may take that has no bound of its own: a server that hangs must not keep the
+/// order to stop it from being carried out.
+fn bound(order: &Order) -> Option<Duration> {
+    match order {
+        Order::Checkpoint
+        | Order::StopReceiving
+        | Order::Follow { .. }
+        | Order::Promote
+        | Order::FetchWal { .. }
+        | Order::SetGate(_)
+        | Order::Enforce(_) => Some(Duration::from_secs(12)),
+        Order::WriteRule(_) => Some(Duration::from_secs(5)),
+        Order::StartStandby { .. }
+        | Order::StartPrimary
+        | Order::Stop(_)
+        | Order::Rejoin { .. }
+        | Order::Swap { .. }
+        | Order::RenewLease { .. }
+        | Order::Promise(_)
+        | Order::Send { .. }
+        | Order::ProbeLeader { .. }
+        | Order::Deadman { .. } => None,
     }
 }
 
@@ -161,6 +210,26 @@ impl Shared {
 
     fn lock_members(&self) -> MutexGuard<'_, Vec<Member>> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session for an order: the one that the last order has left, or a new one.
+    async fn session(&self) -> Result<Session, OrderError> {
+        let left = self.lock_left().take();
+        match left {
+            Some((run, session)) if self.watch.watched() == Some(run) && !session.is_closed() => {
+                Ok(session)
+            }
+            Some(_) | None => Ok(self.open().await?),
+        }
+    }
+
+    /// Leaves a session to the next order.
+    fn leave(&self, session: Session) {
+        *self.lock_left() = self.watch.watched().map(|run| (run, session));
+    }
+
+    fn lock_left(&self) -> MutexGuard<'_, Option<(Run, Session)>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_obeyed(&self) -> MutexGuard<'_, Option<Run>> {

@@ -32,14 +32,15 @@ impl Shared {
     /// waiting if the flag is set.
     pub(super) async fn enforce(&self, enforced: &Enforced) -> Result<(), OrderError> {
         let wanted = names_of(enforced)?;
-        let session = self.open().await?;
+        let session = self.session().await?;
         let now = shown(&session).await?;
         if now.is_empty() && !wanted.is_empty() {
             let nobody = names_of(&Enforced::Nobody)?;
             let session = self.set_names(&nobody).await?;
             self.prove_waiting(&session).await?;
         }
-        self.set_names(&wanted).await?;
+        let session = self.set_names(&wanted).await?;
+        self.leave(session);
         Ok(())
     }
 

@@ -57,8 +57,10 @@ impl Shared {
         self.place_standby_signal()?;
         self.start().await?;
         if let Ok(session) = self.open().await {
-            self.keep_slots(&session).await?;
             self.remove_replaced_data();
+            self.see_obedience(&session).await?;
+            self.keep_slots(&session).await?;
+            self.leave(session);
         }
         Ok(())
     }
@@ -80,7 +82,11 @@ impl Shared {
         self.remove_standby_signal()?;
         self.start().await?;
         match self.open().await {
-            Ok(session) => self.prove_waiting(&session).await,
+            Ok(session) => {
+                self.prove_waiting(&session).await?;
+                self.leave(session);
+                Ok(())
+            }
             // It still recovers. Its checkpointer read the settings before there was anything to
             // acknowledge, and ends the recovery with a checkpoint.
             Err(error) => {
@@ -177,6 +183,9 @@ impl Shared {
             .map_err(OrderError::io("look at", home))?
             .with_mode(0o600);
         let path = self.node.home.archiving_mark();
+        if path.exists() {
+            return Ok(());
+        }
         Ok(replace_file(&path, "", owner)?)
     }
 }

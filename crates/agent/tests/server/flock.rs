@@ -232,6 +232,22 @@ impl Bird {
         }
     }
 
+    /// Asks until that is the answer.
+    pub(crate) async fn value_is(&self, sql: &str, expected: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let value = self.value(sql).await;
+            if value == expected {
+                return;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{value} is not {expected}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub(crate) fn postmaster(&self) -> i32 {
         manada_postgres::process::running(&self.node.file.data_directory)
             .expect("readable")

@@ -3,6 +3,7 @@
 use std::panic::catch_unwind;
 use std::path::PathBuf;
 
+use manada_herd::Home;
 use manada_wal::archive::{Fetched, Pushed, fetch, push};
 
 use crate::error::{Failure, Outcome};
@@ -37,6 +38,11 @@ struct PushArgs {
     /// The archive's directory. It must be there.
     #[arg(long, value_name = "DIR")]
     archive: PathBuf,
+
+    /// The directory of a node that `manada run` protects: nothing is stored unless the node leads
+    /// its herd and lets clients in. The server keeps the file and tries again.
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
 }
 
 /// Get one WAL file out of an archive: as restore_command.
@@ -64,10 +70,7 @@ struct FetchArgs {
 
 pub(crate) fn run(args: &WalArgs) -> Result<Outcome, Failure> {
     match &args.command {
-        WalCommand::Push(args) => match push(&args.path, &args.archive) {
-            Ok(Pushed::Stored | Pushed::AlreadyThere) => Ok(Outcome::Done),
-            Err(error) => Err(Failure::failed(error)),
-        },
+        WalCommand::Push(args) => run_push(args),
         // A panic's own exit code, 101, would say that the file is not there.
         WalCommand::Fetch(args) => match catch_unwind(|| run_fetch(args)) {
             Ok(outcome) => outcome,
@@ -75,6 +78,22 @@ pub(crate) fn run(args: &WalArgs) -> Result<Outcome, Failure> {
                 "manada itself failed: please report it",
             )),
         },
+    }
+}
+
+fn run_push(args: &PushArgs) -> Result<Outcome, Failure> {
+    if let Some(home) = &args.home {
+        let home = Home::at(home).map_err(Failure::failed)?;
+        // WAL of a leader that its herd has left behind must not be taken for the herd's.
+        if !home.archiving_mark().exists() {
+            return Err(Failure::failed(
+                "this node does not lead its herd, or lets nobody in yet: it archives nothing",
+            ));
+        }
+    }
+    match push(&args.path, &args.archive) {
+        Ok(Pushed::Stored | Pushed::AlreadyThere) => Ok(Outcome::Done),
+        Err(error) => Err(Failure::failed(error)),
     }
 }
 

@@ -1,0 +1,186 @@
+//! What is seen of servers that die, hang or stop.
+
+use std::time::{Duration, Instant};
+
+use manada_agent::server::OrderError;
+use manada_core::action::{Order, Stop};
+use manada_core::position::Position;
+use manada_core::server::{Enforced, ServerFacts};
+use manada_testbed::{Outcome, Programs};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::flock::{Bird, Flock, any_1, block_on, name, rule_id};
+
+/// A server that is dead is known to be within this time also on a busy machine.
+const KNOWN_WITHIN: Duration = Duration::from_millis(250);
+
+fn signal(pid: &str, signal: Signal) {
+    let pid = Pid::from_raw(pid.parse().expect("a number")).expect("a process");
+    kill_process(pid, signal).expect("signalled");
+}
+
+async fn process(bird: &Bird, backend_type: &str) -> String {
+    let sql = format!(
+        "SELECT coalesce(min(pid), 0)::text FROM pg_stat_activity WHERE backend_type = '{backend_type}'"
+    );
+    bird.value(&sql).await
+}
+
+pub(crate) fn a_death_is_known_at_once_whoever_started_the_server(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 0).await;
+        let n1 = flock.n1();
+        let other = n1.another_agent();
+        let before = n1.postmaster();
+        assert!(matches!(
+            other.look(rule_id(0, 0)).await,
+            ServerFacts::Primary(_)
+        ));
+        assert_eq!(n1.postmaster(), before);
+        for agent in [&other, &n1.server] {
+            let early = tokio::time::timeout(Duration::from_millis(20), agent.died()).await;
+            assert!(early.is_err(), "it lives");
+        }
+        let killed_at = Instant::now();
+        n1.signal(Signal::KILL);
+        other.died().await;
+        let took = killed_at.elapsed();
+        assert!(took < KNOWN_WITHIN, "{took:?}");
+        n1.server.died().await;
+        n1.done(Order::Stop(Stop::Immediate)).await;
+        let facts = n1.look().await;
+        let ServerFacts::Stopped {
+            clean_end,
+            was_primary,
+        } = facts
+        else {
+            panic!("{facts:?}");
+        };
+        assert_eq!((clean_end, was_primary), (None, true));
+        n1.done(Order::StartPrimary).await;
+        let facts = n1.primary_that("is up again", |_| true).await;
+        assert_eq!(facts.enforced, Enforced::Nobody);
+        assert!(facts.recovery_end_lsn <= facts.position.flush_lsn);
+        let early = tokio::time::timeout(Duration::from_millis(20), n1.server.died()).await;
+        assert!(early.is_err(), "one death is told once");
+    });
+    Ok(())
+}
+
+pub(crate) fn a_postmaster_that_is_stopped_is_unresponsive(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 0).await;
+        let n1 = flock.n1();
+        n1.primary_that("answers", |_| true).await;
+        n1.signal(Signal::STOP);
+        n1.that("hangs", |facts| *facts == ServerFacts::Unresponsive)
+            .await;
+        let begun = Instant::now();
+        n1.look().await;
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        n1.signal(Signal::CONT);
+        n1.primary_that("answers", |_| true).await;
+        n1.signal(Signal::STOP);
+        n1.done(Order::Stop(Stop::Immediate)).await;
+        assert!(matches!(n1.look().await, ServerFacts::Stopped { .. }));
+    });
+    Ok(())
+}
+
+pub(crate) fn a_clean_stop_tells_where_the_wal_ends(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        n1.done(Order::Checkpoint).await;
+        n1.done(Order::Stop(Stop::Fast)).await;
+        let facts = n1.server.look(rule_id(4, 2)).await;
+        n2.done(Order::StopReceiving).await;
+        let received = n2.standby_that("is settled", |facts| facts.settled).await;
+        let clean_end = Some(Position {
+            rule: rule_id(4, 2),
+            flush_lsn: received.position.flush_lsn,
+        });
+        let was_primary = true;
+        assert_eq!(
+            facts,
+            ServerFacts::Stopped {
+                clean_end,
+                was_primary
+            }
+        );
+        // Where a standby's WAL ends is not in its files.
+        n2.done(Order::Stop(Stop::Fast)).await;
+        let stopped = ServerFacts::Stopped {
+            clean_end: None,
+            was_primary: false,
+        };
+        assert_eq!(n2.look().await, stopped);
+        n2.done(Order::StartStandby { follow: None }).await;
+        let again = n2.standby_that("is settled", |facts| facts.settled).await;
+        assert_eq!(again.position, received.position);
+    });
+    Ok(())
+}
+
+pub(crate) fn a_walreceiver_that_hangs_is_got_rid_of(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let n2 = flock.n2();
+        let receiver = process(n2, "walreceiver").await;
+        signal(&receiver, Signal::STOP);
+        n2.done(Order::StopReceiving).await;
+        let facts = n2.standby_that("is settled", |facts| facts.settled).await;
+        assert_eq!(facts.follows, None);
+        assert_eq!(process(n2, "walreceiver").await, "0");
+        n2.done(Order::Follow { leader: name("n1") }).await;
+        n2.standby_that("streams", |facts| facts.streams).await;
+    });
+    Ok(())
+}
+
+pub(crate) fn a_policy_is_in_force_only_when_the_checkpointer_obeys(programs: Programs) -> Outcome {
+    let checks_for_itself = programs.version() == manada_model::MajorVersion::V18;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let n1 = flock.n1();
+        let checkpointer = process(n1, "checkpointer").await;
+        signal(&checkpointer, Signal::STOP);
+        let order = Order::Enforce(Enforced::Policy(any_1(&["n2"])));
+        let enforced = n1.server.carry_out(&order).await;
+        signal(&checkpointer, Signal::CONT);
+        if !checks_for_itself {
+            assert!(
+                matches!(enforced, Err(OrderError::NotWaiting { .. })),
+                "{enforced:?}"
+            );
+        }
+        n1.done(order).await;
+        let facts = n1.primary_that("waits", |_| true).await;
+        assert_eq!(facts.enforced, Enforced::Policy(any_1(&["n2"])));
+    });
+    Ok(())
+}
+
+pub(crate) fn every_node_has_a_slot_for_every_other(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 2).await;
+        let slots = "SELECT coalesce(string_agg(slot_name || CASE WHEN restart_lsn IS NULL \
+                     THEN '' ELSE '*' END, ' ' ORDER BY slot_name), '') FROM pg_replication_slots";
+        flock.n1().value_is(slots, "manada_n2* manada_n3*").await;
+        flock.n2().value_is(slots, "manada_n1 manada_n3").await;
+        flock.n3().value_is(slots, "manada_n1 manada_n2").await;
+        flock.n1().done(Order::Stop(Stop::Fast)).await;
+        flock.n2().done(Order::StopReceiving).await;
+        flock.n2().done(Order::Promote).await;
+        for follower in [flock.n1(), flock.n3()] {
+            let follow = Some(name("n2"));
+            follower.done(Order::StartStandby { follow }).await;
+            follower
+                .standby_that("streams", |facts| facts.streams)
+                .await;
+        }
+        flock.n2().value_is(slots, "manada_n1* manada_n3*").await;
+        flock.n1().value_is(slots, "manada_n2 manada_n3").await;
+    });
+    Ok(())
+}
