@@ -205,17 +205,23 @@ fn not_covered(node: &Node, published: &Published) -> Obstacle {
     }
 }
 
-/// Among equals: who is preferred, then the highest priority, then the first name.
+/// Among equals: who is preferred, then whoever has not led until now, since an election has a
+/// cause, then the highest priority, then the first name.
 fn preference<'a>(
     record: &Record,
     preferred: Option<&NodeName>,
     name: &'a NodeName,
-) -> (bool, u8, std::cmp::Reverse<&'a NodeName>) {
+) -> (bool, bool, u8, std::cmp::Reverse<&'a NodeName>) {
     let priority = match record.members.get(name) {
         Some(MemberRole::Server { priority }) => *priority,
         Some(MemberRole::Witness) | None => 0,
     };
-    (preferred == Some(name), priority, std::cmp::Reverse(name))
+    (
+        preferred == Some(name),
+        former_leader(record) != Some(name),
+        priority,
+        std::cmp::Reverse(name),
+    )
 }
 
 impl Node {
