@@ -1,20 +1,26 @@
 //! `lab stop`, `lab start` and `lab rm`: what is done with a lab once it was played.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use manada_herd::{Home, Node};
 use manada_postgres::process::{
-    READY_WITHIN, STOPPED_WITHIN, StartError, StartOptions, StopMode, start, stop,
+    PostmasterStatus, READY_WITHIN, STOPPED_WITHIN, StartError, StartOptions, StopMode, running,
+    start, stop,
 };
 use manada_postgres::programs::{Cache, Wanted, obtain};
 
+use super::agents;
 use super::home::{Contents, LabHome, somebody_elses};
 use super::processes;
+use super::server::LOOK_INTERVAL;
 use crate::error::Failure;
 
-/// Stops the servers in good order, the primary first: its shutdown waits until the standbys have
-/// all it wrote.
+/// Stops the agents, then the servers in good order, the primary first: its shutdown waits until
+/// the standbys have all it wrote.
 pub(crate) fn stop_all(home: &LabHome) -> Result<(), Failure> {
+    processes::end_agents(home.path())
+        .map_err(|error| Failure::failed("the lab's agents could not be stopped").because(error))?;
     for node in nodes(home.path()) {
         stop_node(&node)?;
     }
@@ -44,10 +50,40 @@ pub(crate) fn start_all(home: &LabHome) -> Result<(), Failure> {
         }
         Contents::SomebodyElses => return Err(somebody_elses(home.path())),
     }
-    for node in nodes(home.path()) {
-        start_node(&node)?;
+    let nodes = nodes(home.path());
+    let mut protected = Vec::new();
+    for directory in &nodes {
+        // A protected server is its agent's to start: as what, the herd's record says.
+        match agents::start_again(directory)? {
+            Some(node) => protected.push(node),
+            None => start_node(directory)?,
+        }
     }
-    Ok(())
+    protected.iter().try_for_each(wait_until_it_runs)
+}
+
+fn wait_until_it_runs(node: &Node) -> Result<(), Failure> {
+    let deadline = Instant::now() + READY_WITHIN;
+    loop {
+        match running(&node.file.data_directory) {
+            Ok(Some(server)) if server.status == PostmasterStatus::Ready => return Ok(()),
+            Ok(Some(_) | None) if Instant::now() < deadline => {
+                std::thread::sleep(LOOK_INTERVAL);
+            }
+            Ok(Some(_) | None) => {
+                return Err(Failure::failed(format!(
+                    "the server of {} did not start within {} s",
+                    node.file.name,
+                    READY_WITHIN.as_secs()
+                ))
+                .next(format!("manada why --home {}", node.home.path().display())));
+            }
+            Err(error) => {
+                let what = format!("whether {} runs can't be told", node.file.name);
+                return Err(Failure::failed(what).because(error));
+            }
+        }
+    }
 }
 
 /// Starts one node's server, unless it runs.

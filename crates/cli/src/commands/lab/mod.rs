@@ -2,6 +2,7 @@
 
 mod account;
 mod afterwards;
+mod agents;
 mod archive;
 mod build;
 mod course;
@@ -13,6 +14,7 @@ mod picture;
 mod play;
 mod ports;
 mod processes;
+mod protect;
 mod report;
 mod screen;
 mod server;
@@ -47,6 +49,7 @@ const STANDBYS_MAX: u8 = 8;
 Examples:
   manada lab                          the practice, with one standby
   manada lab --standbys 3 --lang es   en español, con tres réplicas
+  manada lab --protect                then kill the primary, and see another take over
   manada lab --rm                     leave nothing behind
   manada lab stop                     stop the servers; 'lab start' brings them back
   manada lab rm                       stop the servers and remove the lab")]
@@ -62,9 +65,14 @@ pub(crate) struct LabArgs {
 /// How the practice is played.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlayArgs {
-    /// How many standbys follow the primary.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=i64::from(STANDBYS_MAX)))]
-    standbys: u8,
+    /// How many standbys follow the primary [default: 1; with --protect 2].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(STANDBYS_MAX)))]
+    standbys: Option<u8>,
+
+    /// Run an agent on each node, kill the primary under load, and show who takes over and that
+    /// nothing acknowledged is lost.
+    #[arg(long)]
+    protect: bool,
 
     /// The server programs: 15, 16, 17, 18, or the directory they are in [default: the newest here].
     #[arg(long, value_name = "VERSION|BINDIR")]
@@ -138,6 +146,13 @@ fn with_lab(
     };
     ui.note(said);
     Ok(Outcome::Done)
+}
+
+impl PlayArgs {
+    fn standbys(&self) -> usize {
+        self.standbys
+            .map_or(if self.protect { 2 } else { 1 }, usize::from)
+    }
 }
 
 impl PlaceArgs {

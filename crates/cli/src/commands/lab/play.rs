@@ -15,6 +15,7 @@ use super::home::{End, LabHome};
 use super::lab_directory;
 use super::picture;
 use super::ports::Ports;
+use super::protect;
 use super::report::{Facts, Report};
 use super::screen::Screen;
 use super::synchronous;
@@ -123,13 +124,7 @@ impl Stage<'_> {
         };
         let (primary, admin, token) = builder.primary(&account, screen).await?;
         let standbys = builder
-            .standbys(
-                &primary,
-                &token,
-                usize::from(self.args.standbys),
-                &account,
-                screen,
-            )
+            .standbys(&primary, &token, self.args.standbys(), &account, screen)
             .await?;
         let session = primary.session(&account).await?;
         let herd = Herd {
@@ -146,10 +141,17 @@ impl Stage<'_> {
         herd.show_wait(screen, self.texts).await?;
         archive::show(&herd, &admin, self.home, screen, self.texts).await?;
         picture::show(&herd, screen, self.texts).await?;
+        let herd = if self.args.protect {
+            // A superuser's session would hold up nobody, and has nothing to say any more.
+            drop(admin);
+            protect::show(herd, self.home, &builder.ports, screen, self.texts).await?
+        } else {
+            herd
+        };
 
         let end = End {
             system_identifier: herd.primary.node.file.system_identifier,
-            timeline: TimelineId(1),
+            timeline: timeline(&herd).await?,
             next_transaction_id: next_transaction_id(&herd).await?,
         };
         Ok(Played {
@@ -168,6 +170,15 @@ fn demonstrations(screen: &Screen) -> Duration {
         .filter(|step| !step.machine_work)
         .map(|step| step.duration)
         .sum()
+}
+
+/// The primary's timeline.
+async fn timeline(herd: &Herd) -> Result<TimelineId, Failure> {
+    let query = "SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int";
+    let said = herd.look(query).await?.unwrap_or_default();
+    said.parse()
+        .map(TimelineId)
+        .map_err(|_| herd.primary.failure("gave no timeline", said))
 }
 
 /// The primary's next transaction id, as its control file will have it when it is shut down.

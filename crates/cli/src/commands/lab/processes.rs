@@ -1,4 +1,4 @@
-//! The server processes that work in a lab's directories, found by looking and not by what a file says.
+//! The servers and agents that work in a lab's directories, found by looking and not by what a file says.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,9 +21,18 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// there is none of ours.
 const SERVER_PROGRAMS: [&str; 2] = ["postgres", "initdb"];
 
-/// Processes of servers are still there although they were killed.
+/// What an agent's process, and that of its deadman, are told to do: the first words of their
+/// arguments. Other commands of this program may be at work on the lab too.
+const AGENT_COMMANDS: [&[&[u8]]; 2] = [&[b"run"], &[b"node", b"deadman"]];
+/// The name of this program's processes.
+const AGENT_PROGRAM: &str = "manada";
+
+/// How long agents get to tell each other that they end.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+/// Processes are still there although they were killed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("server processes {} do not end", .pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", "))]
+#[error("the processes {} do not end", .pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", "))]
 pub(crate) struct StillRunning {
     pids: Vec<i32>,
 }
@@ -31,36 +40,64 @@ pub(crate) struct StillRunning {
 /// The server processes whose data directory lies in one of the node directories below `home`.
 pub(crate) fn servers_below(home: &Path) -> Vec<Pid> {
     let directories = DataDirectories::below(home);
+    processes(|pid| directories.are_used_by(pid))
+}
+
+/// The agents of the nodes below `home`, and their deadmen.
+fn agents_below(home: &Path) -> Vec<Pid> {
+    let directories = DataDirectories::below(home);
+    processes(|pid| directories.are_watched_by(pid))
+}
+
+fn processes(are_meant: impl Fn(Pid) -> bool) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter_map(Pid::from_raw)
-        .filter(|pid| directories.are_used_by(*pid))
+        .filter(|pid| are_meant(*pid))
         .collect()
 }
 
-/// Stops every server below `home` at once, without a checkpoint, and waits until none is left.
+/// Stops every server below `home` at once, without a checkpoint, and waits until none is left. The
+/// agents first: one that goes on would start its server again.
 pub(crate) fn stop_at_once(home: &Path) -> Result<(), StillRunning> {
-    if ends(home, Signal::QUIT, QUIT_MAX) || ends(home, Signal::KILL, KILL_MAX) {
+    end_agents(home)?;
+    let servers = || servers_below(home);
+    if ends(servers, Signal::QUIT, QUIT_MAX) || ends(servers, Signal::KILL, KILL_MAX) {
         return Ok(());
     }
-    Err(StillRunning {
-        pids: servers_below(home)
-            .into_iter()
-            .map(|pid| pid.as_raw_nonzero().get())
-            .collect(),
-    })
+    Err(StillRunning::of(servers()))
 }
 
-/// Sends `signal` to the servers below `home`, also to those that appear while it waits; whether
-/// all were gone within `limit`.
-fn ends(home: &Path, signal: Signal, limit: Duration) -> bool {
+/// Ends the agents below `home`, and waits until none is left. Their servers go on.
+pub(crate) fn end_agents(home: &Path) -> Result<(), StillRunning> {
+    let agents = || agents_below(home);
+    if ends(agents, Signal::TERM, FAREWELL_MAX) || ends(agents, Signal::KILL, KILL_MAX) {
+        return Ok(());
+    }
+    Err(StillRunning::of(agents()))
+}
+
+impl StillRunning {
+    fn of(processes: Vec<Pid>) -> StillRunning {
+        StillRunning {
+            pids: processes
+                .into_iter()
+                .map(|pid| pid.as_raw_nonzero().get())
+                .collect(),
+        }
+    }
+}
+
+/// Sends `signal` to those processes, also to those that appear while it waits; whether all were
+/// gone within `limit`.
+fn ends(find: impl Fn() -> Vec<Pid>, signal: Signal, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     let mut signalled = BTreeSet::new();
     loop {
-        let running = servers_below(home);
+        let running = find();
         if running.is_empty() {
             return true;
         }
@@ -118,6 +155,17 @@ impl DataDirectories {
         let works_there =
             identity(&process.join("cwd")).is_some_and(|cwd| self.identities.contains(&cwd));
         works_there || self.is_told_to_go_there(&process)
+    }
+
+    fn are_watched_by(&self, pid: Pid) -> bool {
+        let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+        let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        let command = fs::read(process.join("cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = command.split(|byte| *byte == 0).skip(1).collect();
+        let is_agent = AGENT_COMMANDS
+            .iter()
+            .any(|command| words.starts_with(command));
+        name.trim_end() == AGENT_PROGRAM && is_agent && self.is_told_to_go_there(&process)
     }
 
     /// A server that has just been started has not yet gone to its data directory; its arguments

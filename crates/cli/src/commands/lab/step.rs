@@ -32,6 +32,12 @@ pub(crate) enum StepId {
     Archive,
     /// The herd drawn.
     Diagram,
+    /// An agent for each node, and a record of who leads.
+    Protect,
+    /// The primary killed, and another in its place.
+    Failover,
+    /// The old primary back as a standby.
+    Rejoin,
 }
 
 impl StepId {
@@ -50,7 +56,10 @@ impl StepId {
             | StepId::Asynchronous
             | StepId::Wait
             | StepId::Archive
-            | StepId::Diagram => false,
+            | StepId::Diagram
+            | StepId::Protect
+            | StepId::Failover
+            | StepId::Rejoin => false,
         }
     }
 }

@@ -27,6 +27,9 @@ impl Texts for English {
             StepId::Wait => "synchronous, shown",
             StepId::Archive => "WAL archive",
             StepId::Diagram => "diagram",
+            StepId::Protect => "agents",
+            StepId::Failover => "failover",
+            StepId::Rejoin => "rejoin",
         }
     }
 
@@ -44,6 +47,9 @@ impl Texts for English {
             StepId::Wait => "stopping the standby: does a commit wait now?",
             StepId::Archive => "archiving a WAL segment",
             StepId::Diagram => "drawing",
+            StepId::Protect => "starting an agent for each node",
+            StepId::Failover => "killing the primary under load",
+            StepId::Rejoin => "waiting for the old primary to come back",
         }
     }
 
@@ -112,6 +118,22 @@ impl Texts for English {
 
     fn drawn(&self) -> String {
         "The result".to_owned()
+    }
+
+    fn protected(&self, nodes: usize) -> String {
+        format!("{nodes} agents watch the herd and record who leads")
+    }
+
+    fn failed_over(&self, old: &str, new: &str, after: Duration) -> String {
+        format!("{old} killed; {new} took a write after {}", time(after))
+    }
+
+    fn nothing_lost(&self, rows: usize) -> String {
+        format!("all {rows} rows that were acknowledged are there")
+    }
+
+    fn rejoined(&self, old: &str, new: &str, after: Duration) -> String {
+        format!("{old} follows {new} by itself, {} later", time(after))
     }
 
     fn row_asynchronous(&self) -> &'static str {

@@ -27,6 +27,9 @@ impl Texts for Spanish {
             StepId::Wait => "síncrona, mostrada",
             StepId::Archive => "archivo de WAL",
             StepId::Diagram => "diagrama",
+            StepId::Protect => "agentes",
+            StepId::Failover => "conmutación",
+            StepId::Rejoin => "reincorporación",
         }
     }
 
@@ -44,6 +47,9 @@ impl Texts for Spanish {
             StepId::Wait => "parando la réplica: ¿espera ahora el commit?",
             StepId::Archive => "archivando un segmento de WAL",
             StepId::Diagram => "dibujando",
+            StepId::Protect => "arrancando un agente por nodo",
+            StepId::Failover => "matando el primario bajo carga",
+            StepId::Rejoin => "esperando a que vuelva el primario anterior",
         }
     }
 
@@ -114,6 +120,25 @@ impl Texts for Spanish {
 
     fn drawn(&self) -> String {
         "El resultado".to_owned()
+    }
+
+    fn protected(&self, nodes: usize) -> String {
+        format!("{nodes} agentes vigilan el rebaño y anotan quién manda")
+    }
+
+    fn failed_over(&self, old: &str, new: &str, after: Duration) -> String {
+        format!(
+            "{old} muerto; {new} aceptó una escritura tras {}",
+            time(after)
+        )
+    }
+
+    fn nothing_lost(&self, rows: usize) -> String {
+        format!("están las {rows} filas confirmadas, todas")
+    }
+
+    fn rejoined(&self, old: &str, new: &str, after: Duration) -> String {
+        format!("{old} sigue a {new} por sí solo, {} después", time(after))
     }
 
     fn row_asynchronous(&self) -> &'static str {

@@ -45,6 +45,15 @@ pub(crate) trait Texts: Sync {
     /// The herd, drawn below.
     fn drawn(&self) -> String;
 
+    /// Each node has an agent.
+    fn protected(&self, nodes: usize) -> String;
+    /// The primary was killed, and another server took a write.
+    fn failed_over(&self, old: &str, new: &str, after: Duration) -> String;
+    /// Every acknowledged row is there.
+    fn nothing_lost(&self, rows: usize) -> String;
+    /// The old primary follows the new one.
+    fn rejoined(&self, old: &str, new: &str, after: Duration) -> String;
+
     /// The text that `test_replication` gets.
     fn row_asynchronous(&self) -> &'static str;
     /// The text that it gets while no standby runs.
