@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use manada_agent::server::LocalServer;
-use manada_core::action::Order;
+use manada_core::action::{Order, Stop};
 use manada_core::input::Outcome;
 use manada_core::policy::Policy;
 use manada_core::position::{Epoch, Rule, RuleId};
@@ -103,6 +103,42 @@ impl Flock {
             standby.standby_that("streams", |facts| facts.streams).await;
         }
         flock
+    }
+
+    /// Has a node's configuration where Debian has it: not in the data directory. Its server is
+    /// stopped by that.
+    pub(crate) async fn move_configuration(&mut self, index: usize) {
+        let bird = &self.nodes[index];
+        bird.done(Order::Stop(Stop::Fast)).await;
+        let mut node = bird.node.clone();
+        let data_directory = &node.file.data_directory;
+        let elsewhere = node.home.path().join("etc");
+        fs::create_dir(&elsewhere).expect("made");
+        let files = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf", FILE_NAME];
+        for file in files {
+            let moved = fs::rename(data_directory.join(file), elsewhere.join(file));
+            moved.expect("moved");
+        }
+        node.file.config_file = elsewhere.join(files[0]);
+        node.file.hba_file = elsewhere.join(files[1]);
+        node.file.adopted = true;
+        let text = fs::read_to_string(&node.file.config_file).expect("there");
+        let text = format!(
+            "data_directory = '{}'\nhba_file = '{}'\nident_file = '{}'\n{text}",
+            data_directory.display(),
+            node.file.hba_file.display(),
+            elsewhere.join(files[2]).display(),
+        );
+        fs::write(&node.file.config_file, text).expect("written");
+        let owned = Command::new("chown")
+            .args(["-R", "--reference"])
+            .arg(data_directory)
+            .arg(&elsewhere)
+            .status();
+        assert!(owned.expect("chown runs").success());
+        let members = bird.server.members();
+        self.nodes[index] = Bird::new(node);
+        self.nodes[index].admit(&members).await;
     }
 
     pub(crate) fn n1(&self) -> &Bird {

@@ -16,7 +16,9 @@ use looking::{
 };
 use rejoining::{
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
-    a_killed_leader_comes_back_and_its_tail_is_saved, two_servers_on_one_timeline_are_told_apart,
+    a_configuration_that_lies_elsewhere_stays_there,
+    a_killed_leader_comes_back_and_its_tail_is_saved, a_rejoin_may_be_broken_off_at_any_moment,
+    two_servers_on_one_timeline_are_told_apart,
 };
 
 manada_testbed::trials![
@@ -32,4 +34,6 @@ manada_testbed::trials![
     a_killed_leader_comes_back_and_its_tail_is_saved,
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
     two_servers_on_one_timeline_are_told_apart,
+    a_configuration_that_lies_elsewhere_stays_there,
+    a_rejoin_may_be_broken_off_at_any_moment,
 ];

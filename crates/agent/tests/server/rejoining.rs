@@ -134,6 +134,74 @@ pub(crate) fn a_killed_leader_comes_back_and_its_tail_is_saved(programs: Program
     Ok(())
 }
 
+pub(crate) fn a_configuration_that_lies_elsewhere_stays_there(programs: Programs) -> Outcome {
+    block_on(async {
+        let mut flock = Flock::of(&programs, 1).await;
+        flock.move_configuration(0).await;
+        flock.n1().done(Order::StartPrimary).await;
+        flock
+            .n1()
+            .done(Order::Enforce(Enforced::Policy(any_1(&["n2"]))))
+            .await;
+        flock
+            .n2()
+            .standby_that("streams", |facts| facts.streams)
+            .await;
+        let diverged_at = parted(&flock).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        rejoin_by_any(n1, "n2", diverged_at).await;
+        is_whole(n1, n2).await;
+        let config_file = n1.node.file.config_file.display().to_string();
+        assert_eq!(n1.value("SHOW config_file").await, config_file);
+        n1.done(rejoin("n2", diverged_at, Rung::Clone)).await;
+        n1.done(Order::StartStandby {
+            follow: Some(name("n2")),
+        })
+        .await;
+        n1.standby_that("streams", |facts| facts.streams).await;
+        assert_eq!(n1.value("SHOW config_file").await, config_file);
+        // It can lead again.
+        n2.done(Order::Stop(Stop::Fast)).await;
+        n1.done(Order::StopReceiving).await;
+        n1.done(Order::Promote).await;
+        let facts = n1.primary_that("leads", |_| true).await;
+        assert_eq!(
+            (facts.enforced, facts.gate),
+            (Enforced::Nobody, Gate::Closed)
+        );
+    });
+    Ok(())
+}
+
+/// Whenever it is broken off, the next try goes on.
+pub(crate) fn a_rejoin_may_be_broken_off_at_any_moment(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let diverged_at = parted(&flock).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        n1.done(Order::Stop(Stop::Immediate)).await;
+        for rung in [Rung::Rewind, Rung::Clone] {
+            for step in 1..8 {
+                let order = rejoin("n2", diverged_at, rung);
+                let broken_off = tokio::time::timeout(
+                    std::time::Duration::from_millis(step * 45),
+                    n1.server.carry_out(&order),
+                );
+                // Done, failed or dropped: all may be.
+                broken_off.await.ok();
+                let facts = n1.another_agent().look(rule(1, 0, "n1").id).await;
+                assert!(
+                    matches!(facts, ServerFacts::Unusable | ServerFacts::Stopped { .. }),
+                    "{facts:?}"
+                );
+            }
+        }
+        n1.done(rejoin("n2", diverged_at, Rung::Clone)).await;
+        is_whole(n1, n2).await;
+    });
+    Ok(())
+}
+
 pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help(
     programs: Programs,
 ) -> Outcome {
