@@ -45,7 +45,26 @@ fn uncovered<'a>(
 
 /// Whether the recruits can be enough, so that waiting for others has an end.
 pub(crate) fn may_be_enough(node: &Node, record: &Record) -> bool {
-    choose(node, record).is_ok()
+    prospect(node, record).is_some()
+}
+
+/// Who would lead if nobody else answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// Somebody who has not led until now.
+    Another,
+    /// The leader that the election replaces: others are waited for longer, since it has a cause.
+    FormerLeader,
+}
+
+/// Who would lead if nobody else answered; `None` while the recruits are not enough.
+pub(crate) fn prospect(node: &Node, record: &Record) -> Option<Prospect> {
+    match choose(node, record).ok()? {
+        Choice::Lead { leader, .. } if former_leader(record) == Some(&leader) => {
+            Some(Prospect::FormerLeader)
+        }
+        Choice::Lead { .. } | Choice::Fetch { .. } => Some(Prospect::Another),
+    }
 }
 
 /// The policies' last leader: the one that an election replaces.

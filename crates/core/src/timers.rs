@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use manada_model::NodeName;
 
-use crate::choice;
+use crate::choice::{self, Prospect};
 use crate::duty::Duty;
 use crate::input::{LeaderServer, StoreState};
 use crate::node::{Lane, Node};
@@ -69,9 +69,13 @@ impl Node {
     fn wind_one(&mut self, timer: Timer, wanted: Option<Duration>, now: Moment) {
         match wanted {
             None => self.restart(&timer),
-            Some(_) if self.armed.contains_key(&timer) || self.fired.contains(&timer) => {}
+            Some(_) if self.fired.contains(&timer) => {}
             Some(after) => {
-                self.armed.insert(timer, now + after);
+                let due = now + after;
+                let armed = self.armed.entry(timer).or_insert(due);
+                // A condition that holds for longer is waited for no longer, unless it has come to
+                // be one with a shorter time.
+                *armed = due.min(*armed);
             }
         }
     }
@@ -85,9 +89,10 @@ impl Node {
             Timer::Campaign => self.campaigns_after(),
             Timer::RecruitsIn => {
                 let record = self.coordinated_record()?;
-                // Recruits only become more, so what was enough is not weighed again.
-                let waits = self.armed.contains_key(timer) || self.fired.contains(timer);
-                (waits || choice::may_be_enough(self, record)).then_some(times.recruits_in)
+                match choice::prospect(self, record)? {
+                    Prospect::Another => Some(times.recruits_in),
+                    Prospect::FormerLeader => Some(times.election / 2),
+                }
             }
             Timer::ElectionStalled => self.election_stalls_after(),
             Timer::AskAgain if self.coordinated_record().is_some() => Some(times.ask_again),
