@@ -25,6 +25,7 @@ pub mod record;
 pub mod rules;
 pub mod server;
 pub mod standing;
+pub mod states;
 mod take;
 pub mod timer;
 mod timers;

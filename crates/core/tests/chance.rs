@@ -8,6 +8,7 @@ use herd::{Herd, any, name, server};
 use manada_core::input::Command;
 use manada_core::record::{Desired, MemberRole, WhenShort};
 use manada_core::standing::StandingKind;
+use manada_core::states;
 use manada_model::SyncMethod;
 
 /// How many herds are tried.
@@ -155,7 +156,13 @@ fn whatever_happens_the_herd_becomes_whole_and_loses_nothing() {
     let last = number("SEEDS").unwrap_or(SEEDS);
     for seed in number("SEED").map_or(1..=last, |seed| seed..=seed) {
         let outcome = std::panic::catch_unwind(|| life(seed));
-        assert!(outcome.is_ok(), "seed {seed}");
+        let changes = outcome.unwrap_or_else(|_| panic!("seed {seed}"));
+        for (from, to) in changes {
+            assert!(
+                states::is_drawn(from, to),
+                "{from:?} -> {to:?} is not in the diagram (seed {seed})"
+            );
+        }
     }
 }
 

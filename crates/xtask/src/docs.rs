@@ -12,6 +12,9 @@ const COMMANDS: &str = "docs/commands";
 /// Where the pages of doctor's rules are.
 const RULES: &str = "docs/doctor";
 
+/// The page of the states and rules of a node's core.
+const STATES: &str = "docs/design/protection-states.md";
+
 /// Files of one directory, by name.
 type Pages = BTreeMap<String, String>;
 
@@ -63,6 +66,14 @@ fn differences(check: bool) -> io::Result<Vec<PathBuf>> {
             }
             differing.push(path.strip_prefix(&root).unwrap_or(&path).to_owned());
         }
+    }
+    let states = root.join(STATES);
+    let page = manada_core::states::page();
+    if fs::read_to_string(&states).ok().as_ref() != Some(&page) {
+        if !check {
+            fs::write(&states, page)?;
+        }
+        differing.push(PathBuf::from(STATES));
     }
     Ok(differing)
 }
