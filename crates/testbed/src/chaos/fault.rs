@@ -209,7 +209,7 @@ pub(super) fn inflict(
             Suffered::ClockOff
         }
         Kind::Switchover => {
-            ask(node, &["switchover", "--to", other.name(), "--yes"]);
+            ask(node, &["switchover", "--to", other.name()]);
             Suffered::Over
         }
         Kind::PolicyChange => {

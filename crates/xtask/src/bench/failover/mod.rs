@@ -207,7 +207,7 @@ impl Measured {
     /// The operator's command on the primary's host that gives its place to another.
     fn switchover(&self, from: &HerdNode, to: &HerdNode) -> Command {
         match self.subject {
-            Subject::Manada => from.command(&["switchover", "--to", to.name(), "--yes"]),
+            Subject::Manada => from.command(&["switchover", "--to", to.name()]),
             Subject::PatroniDefaults | Subject::PatroniFastest => patroni::switchover(from, to),
         }
     }

@@ -138,9 +138,10 @@ impl Measured {
                     .map_err(|error| format!("the switchover can't be run: {error}"))?;
                 if !output.status.success() {
                     return Err(format!(
-                        "the switchover failed: {}{}",
+                        "the switchover failed: {}{}\n{}",
                         String::from_utf8_lossy(&output.stdout),
-                        String::from_utf8_lossy(&output.stderr)
+                        String::from_utf8_lossy(&output.stderr),
+                        self.herd.last_words()
                     ));
                 }
                 Ok(None)
