@@ -18,22 +18,33 @@ const UNMOUNT_MAX: Duration = Duration::from_secs(10);
 /// What a full disk has left, at most.
 const LEFT_BYTES_MAX: u64 = 64 << 10;
 
-/// ext4 in an image, on a loop device, mounted on a new directory.
+/// ext4 in an image, on a loop device.
 #[derive(Debug)]
 pub struct LoopDisk {
+    /// What is mounted and unmounted below it is so in all mount namespaces: each process on a
+    /// host has one of its own, and one that kept the file system would keep it without power.
+    shared: PathBuf,
     image: PathBuf,
     path: PathBuf,
 }
 
 impl LoopDisk {
-    /// Makes one of `megabytes` at `path`, with its image beside it.
-    pub fn mount(path: impl Into<PathBuf>, megabytes: u64) -> Result<LoopDisk, Missing> {
-        let path = path.into();
+    /// Makes one of `megabytes` below the new directory `place`.
+    pub fn mount(place: impl Into<PathBuf>, megabytes: u64) -> Result<LoopDisk, Missing> {
+        let shared = place.into();
         let disk = LoopDisk {
-            image: path.with_extension("image"),
-            path,
+            image: shared.join("image"),
+            path: shared.join("disk"),
+            shared,
         };
         let made = || -> io::Result<()> {
+            fs::create_dir(&disk.shared)?;
+            output(
+                Command::new("mount")
+                    .arg("--bind")
+                    .args([&disk.shared, &disk.shared]),
+            )?;
+            output(Command::new("mount").arg("--make-shared").arg(&disk.shared))?;
             fs::create_dir(&disk.path)?;
             File::create(&disk.image)?.set_len(megabytes << 20)?;
             // No space is kept for root: a full disk is full for all.
@@ -143,7 +154,9 @@ impl Drop for LoopDisk {
     fn drop(&mut self) {
         // It is not frozen, as a rule, and may be unmounted already.
         output(Command::new("fsfreeze").arg("-u").arg(&self.path)).ok();
-        output(Command::new("umount").arg("--lazy").arg(&self.path)).ok();
+        for place in [&self.path, &self.shared] {
+            output(Command::new("umount").arg("--lazy").arg(place)).ok();
+        }
     }
 }
 
