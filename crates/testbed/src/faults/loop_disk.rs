@@ -118,10 +118,13 @@ impl LoopDisk {
         }
     }
 
-    /// Gives back what [`LoopDisk::fill`] took.
+    /// Gives back what [`LoopDisk::fill`] took, durably: a loss of power does not take it again.
     pub fn make_room(&self) {
         // Nothing to give back if it was never filled.
         fs::remove_file(self.filler()).ok();
+        if let Ok(directory) = File::open(&self.path) {
+            directory.sync_all().ok();
+        }
     }
 
     /// Whoever writes waits until [`LoopDisk::go_on`].
