@@ -12,6 +12,11 @@ use manada_model::{Lsn, TimelineId};
 /// The header of a record: its length, at its begin, and its checksum, at its end.
 const RECORD_HEADER_BYTES: usize = 24;
 const CHECKSUM_AT: usize = 20;
+/// Where the record before it begins (`xl_prev`).
+const PREVIOUS_AT: std::ops::Range<usize> = 8..16;
+/// What a record does (`xl_info`, whose upper half counts), and to whom (`xl_rmid`).
+const INFO_AT: usize = 16;
+const RESOURCE_MANAGER_AT: usize = 17;
 /// A record begins at a multiple of this.
 const RECORD_ALIGNMENT: u64 = 8;
 /// The longest record there is (`XLogRecordMaxSize`), with room for what is added to it.
@@ -62,9 +67,42 @@ impl LocalWal {
             wal: self,
             timeline: segment.timeline,
             at: lsn.0,
+            began: 0,
             file: None,
         };
-        Ok(reader.record()?.is_some())
+        match reader.record()? {
+            Some(record) => self.follows(segment.timeline, &record, lsn.0),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the record before `record`, by what that says, ends where it begins. In a file that
+    /// a clone or a rewind has left, whole records of another history lie behind the end.
+    fn follows(&self, timeline: TimelineId, record: &[u8], begin: u64) -> io::Result<bool> {
+        let previous = previous(record);
+        if previous >= begin {
+            return Ok(false);
+        }
+        let mut reader = RecordReader {
+            wal: self,
+            timeline,
+            at: previous,
+            began: 0,
+            file: None,
+        };
+        let Some(previous_record) = reader.record()? else {
+            // It can lie in a file of an earlier timeline, or in one that is gone.
+            return Ok(self.segment_of(Lsn(previous)) != self.segment_of(Lsn(begin)));
+        };
+        let end = if is_switch(&previous_record) {
+            reader.at.next_multiple_of(self.segment_bytes)
+        } else {
+            reader.at.next_multiple_of(RECORD_ALIGNMENT)
+        };
+        let header_bytes = begin.saturating_sub(end);
+        let behind_header = end.is_multiple_of(self.page_bytes)
+            && [PAGE_HEADER_BYTES, LONG_PAGE_HEADER_BYTES].contains(&header_bytes);
+        Ok(begin == end || behind_header)
     }
 
     /// Where the valid records end that follow on `timeline` from `lsn` on, the end of another.
@@ -73,10 +111,19 @@ impl LocalWal {
             wal: self,
             timeline,
             at: lsn.0,
+            began: 0,
             file: None,
         };
-        let mut end = lsn;
-        while reader.record()?.is_some() {
+        let (mut end, mut last) = (lsn, None);
+        while let Some(record) = reader.record()? {
+            let follows = match last {
+                Some(last) => previous(&record) == last,
+                None => self.follows(timeline, &record, lsn.0)?,
+            };
+            if !follows {
+                break;
+            }
+            last = Some(reader.began);
             reader.at = reader.at.next_multiple_of(RECORD_ALIGNMENT);
             end = Lsn(reader.at);
         }
@@ -90,6 +137,7 @@ impl LocalWal {
             wal: self,
             timeline: segment.timeline,
             at: segment.start_lsn.0,
+            began: 0,
             file: None,
         };
         Ok(reader.page_header(segment.start_lsn.0)?.is_some())
@@ -140,11 +188,24 @@ impl LocalWal {
     }
 }
 
+/// Where the record before this one begins.
+fn previous(record: &[u8]) -> u64 {
+    let bytes = record[PREVIOUS_AT].try_into();
+    u64::from_le_bytes(bytes.expect("eight bytes"))
+}
+
+/// Whether the rest of the record's segment is left empty: `XLOG_SWITCH` of the manager XLOG.
+fn is_switch(record: &[u8]) -> bool {
+    record[INFO_AT] & 0xf0 == 0x40 && record[RESOURCE_MANAGER_AT] == 0
+}
+
 /// Reads one record across the pages that it lies on.
 struct RecordReader<'a> {
     wal: &'a LocalWal,
     timeline: TimelineId,
     at: u64,
+    /// Where the last record that was read begins, behind a page's header.
+    began: u64,
     file: Option<(u64, File)>,
 }
 
@@ -152,6 +213,10 @@ impl RecordReader<'_> {
     /// The record's bytes, header included, if its checksum is right.
     fn record(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut record = Vec::new();
+        self.began = self.at;
+        if self.at.is_multiple_of(self.wal.page_bytes) {
+            self.began += self.page_header(self.at)?.unwrap_or_default();
+        }
         if !self.take(RECORD_HEADER_BYTES, &mut record)? {
             return Ok(None);
         }
@@ -244,6 +309,7 @@ mod tests {
         let wal = LocalWal::new(directory, SEGMENT, PAGE);
         std::fs::create_dir_all(&wal.directory).expect("made");
         let mut record = vec![7_u8; length];
+        record[PREVIOUS_AT].fill(0);
         record[0..4].copy_from_slice(&u32::try_from(length).expect("short").to_le_bytes());
         let checksum = crc32c::crc32c_append(
             crc32c::crc32c(&record[RECORD_HEADER_BYTES..]),
@@ -310,5 +376,42 @@ mod tests {
         std::fs::remove_file(&segments[1].path).expect("removed");
         assert!(!wal.goes_on_at(Lsn(at)).expect("readable"));
         assert!(!wal.goes_on_at(Lsn(9 << 20)).expect("readable"));
+    }
+
+    /// Writes a record of 64 bytes at `at` into the segment that is there.
+    fn add_record(wal: &LocalWal, at: u64, previous: u64) {
+        let mut record = vec![9_u8; 64];
+        record[0..4].copy_from_slice(&64_u32.to_le_bytes());
+        record[PREVIOUS_AT].copy_from_slice(&previous.to_le_bytes());
+        let checksum = crc32c::crc32c_append(
+            crc32c::crc32c(&record[RECORD_HEADER_BYTES..]),
+            &record[..CHECKSUM_AT],
+        );
+        record[CHECKSUM_AT..RECORD_HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        let file = wal.directory.join(wal.file_name(TimelineId(1), at));
+        let mut bytes = std::fs::read(&file).expect("there");
+        let place = usize::try_from(at % u64::from(SEGMENT)).expect("small");
+        bytes[place..place + record.len()].copy_from_slice(&record);
+        std::fs::write(&file, bytes).expect("written");
+    }
+
+    #[test]
+    fn a_whole_record_of_another_history_does_not_go_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = (5 << 20) + 200;
+        let wal = write_record(directory.path(), first, 64);
+        let second = first + 64;
+        add_record(&wal, second, first);
+        assert!(wal.goes_on_at(Lsn(second)).expect("readable"));
+        let end = wal.end_behind(TimelineId(1), Lsn(first)).expect("readable");
+        assert_eq!(end, Lsn(second + 64));
+
+        // Its checksum is right; the record before it began elsewhere.
+        add_record(&wal, second, first + 8);
+        assert!(!wal.goes_on_at(Lsn(second)).expect("readable"));
+        for from in [first, second] {
+            let end = wal.end_behind(TimelineId(1), Lsn(from)).expect("readable");
+            assert_eq!(end, Lsn(second));
+        }
     }
 }
