@@ -19,7 +19,7 @@ use crate::ui::{Format, Ui, accent, paint};
 
 /// Say why a protected herd acted as it did, and why it does not act now.
 ///
-/// First what each node is, and what holds it up: which node, by what, and what would unblock it.
+/// First what each node is, and why it does no more: which node, by what, and what would unblock it.
 /// Then what was done last, each with its reason, from the journals of all agents that answer. On
 /// any host of the herd.
 #[derive(Debug, clap::Args)]
@@ -195,10 +195,10 @@ fn text(views: &[View], deeds: &[Deed]) -> String {
             &format!("No word from the agents of {}.", unheard.join(", ")),
         );
     }
-    text += &format!("\n{}\n", paint(accent::STRONG, "What holds things up"));
+    text += &format!("\n{}\n", paint(accent::STRONG, "Why nothing more happens"));
     let blocked = blocked(views);
     if blocked.is_empty() {
-        text += "  nothing\n";
+        text += "  nothing is to be done\n";
     }
     for one in blocked {
         text += &paragraph(&format!("  {}: ", one.node), &one.because);
@@ -242,6 +242,10 @@ fn told(deed: &Deed) -> String {
         (Ended::Unknown, _) => " (whether it was done is not known)".to_owned(),
     };
     let error = deed.error.as_ref();
-    let error = error.map_or_else(String::new, |error| format!(": {}", shown(error)));
+    // What a server said may have several lines.
+    let in_one_line = |error: &String| error.split_whitespace().collect::<Vec<_>>().join(" ");
+    let error = error.map_or_else(String::new, |error| {
+        format!(": {}", shown(&in_one_line(error)))
+    });
     format!("{} {}{how}{error}: {}", deed.node, deed.did, deed.because)
 }
