@@ -10,6 +10,7 @@ use manada_testbed::{Outcome, Programs, Scratch, TestServer, trials, wait_until}
 trials![
     what_a_server_archives_another_recovers,
     the_servers_are_told_apart_absence_and_failure,
+    a_node_that_does_not_lead_archives_nothing,
 ];
 
 /// The program where the servers' user can run it, and an archive they can write to.
@@ -135,5 +136,31 @@ fn the_servers_are_told_apart_absence_and_failure() -> Outcome {
     assert_eq!(pushed.status.code(), Some(5));
     let wrong = place.run(&["wal", "push"]);
     assert_eq!(wrong.status.code(), Some(2));
+    Ok(())
+}
+
+fn a_node_that_does_not_lead_archives_nothing() -> Outcome {
+    let place = Place::new();
+    let home = place.0.path().join("home");
+    fs::create_dir(&home).expect("made");
+    let command = format!("{} --home {}", place.command("push %p"), home.display());
+    let primary = TestServer::with(&Programs::any()?)
+        .setting("archive_mode", "on")
+        .setting("archive_command", command)
+        .start();
+    let segment = primary.value("SELECT pg_walfile_name(pg_switch_wal())");
+    primary.wait_for("SELECT failed_count > 0 FROM pg_stat_archiver", "t");
+    assert!(!place.archive().join(&segment).exists());
+    assert_eq!(
+        primary.value("SELECT archived_count FROM pg_stat_archiver"),
+        "0"
+    );
+    // As an agent leaves it when it opens the gate.
+    fs::write(home.join("archiving"), "").expect("written");
+    primary.query("CREATE TABLE more AS SELECT 1 AS number");
+    primary.query("SELECT pg_switch_wal()");
+    wait_until("the segment is archived", || {
+        place.archive().join(&segment).exists()
+    });
     Ok(())
 }

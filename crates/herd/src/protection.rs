@@ -23,8 +23,8 @@ const PUSH: &str = " wal push %p --archive ";
 const FETCH: &str = " wal fetch %f %p --archive ";
 const HOME: &str = " --home ";
 
-/// How a standby notices that its leader's host is gone: it asks twice a second apart after two
-/// seconds of silence, and an unanswered segment counts for as long. A stall of 1.5 s is survived.
+/// How a standby notices that its leader's host is gone: after two seconds of silence it asks twice,
+/// a second apart, and what it sent may stay unanswered for as long. A stall of 1.5 s is survived.
 const DEAD_PEER: &str = "connect_timeout=2 keepalives_idle=2 keepalives_interval=1 \
      keepalives_count=2 tcp_user_timeout=4000";
 
