@@ -434,6 +434,13 @@ impl Node {
                 self.restart(&Timer::AskAgain);
             }
             Mark::FetchOrdered { by, from, position } => {
+                if by == self.name {
+                    self.fetch = Some(Fetch {
+                        epoch: self.election.epoch,
+                        from: from.clone(),
+                        upto: position.flush_lsn,
+                    });
+                }
                 self.election.fetcher = Some((by, from, position));
                 self.restart(&Timer::AskAgain);
             }

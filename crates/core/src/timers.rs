@@ -70,12 +70,15 @@ impl Node {
         match wanted {
             None => self.restart(&timer),
             Some(_) if self.fired.contains(&timer) => {}
-            Some(after) => {
+            // Another recruit can make waiting for the rest worth less.
+            Some(after) if timer == Timer::RecruitsIn => {
                 let due = now + after;
                 let armed = self.armed.entry(timer).or_insert(due);
-                // A condition that holds for longer is waited for no longer, unless it has come to
-                // be one with a shorter time.
                 *armed = due.min(*armed);
+            }
+            Some(_) if self.armed.contains_key(&timer) => {}
+            Some(after) => {
+                self.armed.insert(timer, now + after);
             }
         }
     }
@@ -164,10 +167,14 @@ impl Node {
 
     /// How long the leader may be silent.
     pub(crate) fn lease_holds_for(&self) -> Duration {
-        let epoch = self.record.as_deref().map(|record| record.value.epoch);
+        // While nobody leads, it is the former leader's lease that has to end.
+        let counts = |epoch| {
+            self.member_record()
+                .is_some_and(|record| record.leader.is_none() || record.epoch == epoch)
+        };
         self.lease
             .as_ref()
-            .filter(|lease| Some(lease.epoch) == epoch)
+            .filter(|lease| counts(lease.epoch))
             .map_or(self.limits.timings.lease, |lease| lease.holds_for)
     }
 

@@ -2,12 +2,17 @@
 
 mod herd;
 
+use std::time::Duration;
+
 use herd::{Herd, Runs, any, epoch, name, server};
 use manada_core::action::{Order, Stop};
 use manada_core::input::Command;
-use manada_core::obstacle::Obstacle;
-use manada_core::record::WhenShort;
+use manada_core::message::Message;
+use manada_core::obstacle::{Obstacle, Unfit};
+use manada_core::record::{MemberRole, WhenShort};
+use manada_core::server::{Enforced, Gate};
 use manada_core::standing::Standing;
+use manada_core::timer::Timer;
 
 #[test]
 fn a_killed_server_is_replaced_at_once_by_the_furthest_follower() {
@@ -253,4 +258,206 @@ fn an_operator_can_move_a_healthy_leader() {
         herd.host("a").core.standing(),
         Standing::Following { .. }
     ));
+}
+
+#[test]
+fn an_agent_that_restarts_keeps_its_reign_for_longer_than_a_lease() {
+    let mut herd = Herd::new(&[("a", server(1)), ("b", server(1))], 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    herd.command("a", Command::AgentRestarts);
+    herd.run(100);
+    herd.kill_agent("a");
+    // Its server does not answer either, so that only the lease speaks for it.
+    herd.host("a").isolated = true;
+    herd.run(20_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+}
+
+#[test]
+fn an_announced_restart_is_not_cut_short_by_the_next_beat() {
+    let mut herd = Herd::of_three();
+    herd.command("a", Command::AgentRestarts);
+    herd.run(1_000);
+    let ends = herd.host("a").core.timers()[&Timer::LeaseEnds];
+    assert!(ends.0 > Duration::from_secs(25), "it ends at {ends:?}");
+}
+
+#[test]
+fn an_asynchronous_leader_arms_the_deadman_before_commits_wait_for_nobody() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Degrade);
+    herd.settle();
+    herd.power_off("b");
+    herd.run_until("commits that wait for nobody", |herd| {
+        !herd.policy().is_synchronous() && herd.is_whole()
+    });
+    herd.run(1_000);
+    let orders = herd.orders_since(0);
+    let armed = orders
+        .iter()
+        .position(|(_, order)| matches!(order, Order::Deadman { deadline: Some(_) }));
+    let relaxed = orders.iter().position(|(_, order)| {
+        matches!(order, Order::Enforce(Enforced::Policy(policy)) if !policy.is_synchronous())
+    });
+    assert!(armed.is_some() && armed < relaxed, "{orders:?}");
+}
+
+#[test]
+fn an_asynchronous_leader_that_can_not_renew_its_lease_stops() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    herd.isolate("a", true);
+    herd.run(2_500);
+    let gate = herd.host("a").server.gate;
+    let runs = herd.host("a").server.runs;
+    assert!(
+        runs != Runs::Primary || gate == Gate::Closed,
+        "{}",
+        herd.state()
+    );
+    herd.run_until("b leads", |herd| herd.leader() == Some(name("b")));
+}
+
+#[test]
+fn an_asynchronous_failover_gives_up_no_more_than_it_may() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    // b falls behind by more than ten; then a is lost.
+    herd.isolate("b", true);
+    for _ in 0..20 {
+        herd.write("a");
+    }
+    herd.run(1_000);
+    herd.power_off("a");
+    herd.isolate("b", false);
+    herd.run(30_000);
+    assert_eq!(herd.record.value.leader, None);
+    let obstacles = herd.host("b").core.obstacles();
+    assert!(
+        obstacles.contains(&Obstacle::LossTooLarge {
+            bytes: Some(20),
+            bound: 10
+        }),
+        "{obstacles:?}"
+    );
+    herd.command(
+        "b",
+        Command::Failover {
+            to: None,
+            allow_loss_bytes: Some(100),
+        },
+    );
+    herd.run_until("b leads", |herd| herd.leader() == Some(name("b")));
+}
+
+#[test]
+fn a_witness_gives_what_only_it_has_to_the_one_who_may_lead() {
+    let members = [
+        ("a", server(1)),
+        ("b", server(1)),
+        ("w", MemberRole::Witness),
+    ];
+    let mut herd = Herd::new(&members, 1, WhenShort::Block);
+    herd.settle();
+    herd.run(100);
+    herd.isolate("b", true);
+    herd.write("a");
+    herd.run(100);
+    assert_eq!(herd.acknowledged.len(), 1, "the witness has it");
+    herd.power_off("a");
+    herd.isolate("b", false);
+    herd.run_until("b leads", |herd| herd.leader() == Some(name("b")));
+    herd.assert_nothing_lost();
+    assert!(
+        herd.orders_since(0)
+            .iter()
+            .any(|(_, order)| matches!(order, Order::FetchWal { .. }))
+    );
+}
+
+#[test]
+fn a_server_of_priority_0_never_leads() {
+    let members = [("a", server(1)), ("b", server(0))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Block);
+    herd.settle();
+    herd.run(100);
+    herd.power_off("a");
+    herd.run(20_000);
+    assert_eq!(herd.record.value.leader, None);
+    herd.power_on("a");
+    herd.run_until("a leads again", |herd| herd.leader() == Some(name("a")));
+}
+
+#[test]
+fn a_coordinator_that_is_lost_is_replaced() {
+    let mut herd = Herd::of_three();
+    herd.host("c").failing = Some(("Promise", 1_000));
+    herd.power_off("a");
+    herd.run_until("b recruits", |herd| herd.record.value.epoch == epoch(2));
+    herd.power_off("b");
+    herd.host("c").failing = None;
+    herd.power_on("a");
+    herd.settle();
+    assert!(herd.record.value.epoch > epoch(2));
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_promise_that_is_not_durable_is_not_said() {
+    let mut herd = Herd::of_three();
+    herd.host("c").failing = Some(("Promise", 1_000));
+    herd.run(10);
+    let before = herd.now;
+    herd.power_off("a");
+    herd.run(10_000);
+    let said = herd.orders_since(before).into_iter().any(|(who, order)| {
+        who == name("c")
+            && matches!(
+                order,
+                Order::Send {
+                    message: Message::Recruited { .. },
+                    ..
+                }
+            )
+    });
+    assert!(!said);
+}
+
+#[test]
+fn a_switchover_that_can_not_begin_is_dropped_and_says_why() {
+    let mut herd = Herd::of_three();
+    herd.power_off("c");
+    herd.command(
+        "a",
+        Command::Switchover {
+            to: Some(name("c")),
+        },
+    );
+    herd.run(10_000);
+    herd.power_on("c");
+    herd.run(10_000);
+    assert_eq!(herd.leader(), Some(name("a")));
+    let obstacles = herd.host("a").core.obstacles();
+    assert!(
+        obstacles.contains(&Obstacle::SuccessorUnfit {
+            successor: Some(name("c")),
+            unfit: Unfit::NotStreaming
+        }),
+        "{obstacles:?}"
+    );
+}
+
+#[test]
+fn a_member_that_is_forgotten_is_no_longer_waited_for() {
+    let mut herd = Herd::of_three();
+    herd.command("b", Command::Forget { name: name("c") });
+    herd.run_until("only b in the policy", |herd| {
+        *herd.policy() == any(1, &["b"]) && herd.record.value.policies.len() == 1
+    });
+    assert_eq!(herd.host("c").core.standing(), Standing::Outsider);
 }
