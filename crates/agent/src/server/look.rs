@@ -8,7 +8,7 @@ use manada_core::position::{Position, RuleId};
 use manada_core::server::{PrimaryFacts, ServerFacts, StandbyFacts};
 use manada_model::{Lsn, NodeName};
 use manada_postgres::control_file::{ControlFile, DatabaseState};
-use manada_postgres::process::{PostmasterStatus, RunningServer};
+use manada_postgres::process::{PostmasterStatus, RunningError, RunningServer};
 use manada_postgres::{ConnectError, Session};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
@@ -51,6 +51,8 @@ struct KeptSession {
 enum NotAsked {
     /// It takes no sessions yet, or no more.
     NotReady,
+    /// It has no room for another session: it lives.
+    Full,
     /// It did not answer, or not in time.
     Silent,
 }
@@ -71,6 +73,10 @@ impl Shared {
                 eyes.close();
                 return self.stopped(known_rule);
             }
+            // A rewind recovers the data first, alone.
+            Err(RunningError::SingleUser { .. }) if self.rejoin_is_unfinished() => {
+                return ServerFacts::Unusable;
+            }
             Err(error) => {
                 tracing::warn!(%error, "whether the server runs can't be told");
                 return ServerFacts::Unresponsive;
@@ -82,7 +88,7 @@ impl Shared {
                 eyes.close();
                 ServerFacts::Starting
             }
-            Ok(Err(NotAsked::Silent)) | Err(_) => {
+            Ok(Err(NotAsked::Silent | NotAsked::Full)) | Err(_) => {
                 eyes.close();
                 // It may have ended meanwhile.
                 match self.watch.running() {
@@ -121,7 +127,12 @@ impl Shared {
     async fn ask(&self, eyes: &mut Eyes) -> Result<Said, NotAsked> {
         let is_old = |kept: &KeptSession| kept.opened_at.elapsed() >= NEW_SESSION_EVERY;
         if eyes.session.as_ref().is_none_or(is_old) {
-            eyes.session = Some(self.open_kept().await?);
+            match (self.open_kept().await, &mut eyes.session) {
+                (Ok(kept), _) => eyes.session = Some(kept),
+                // Its refusal shows that the postmaster works.
+                (Err(NotAsked::Full), Some(kept)) => kept.opened_at = Instant::now(),
+                (Err(error), _) => return Err(error),
+            }
         }
         let kept = eyes.session.as_mut().ok_or(NotAsked::Silent)?;
         let mut said = match kept.ask().await {
@@ -251,6 +262,7 @@ fn not_connected(error: &ConnectError) -> NotAsked {
 fn sort(error: &tokio_postgres::Error) -> NotAsked {
     match error.code() {
         Some(code) if *code == SqlState::CANNOT_CONNECT_NOW => NotAsked::NotReady,
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => NotAsked::Full,
         Some(_) | None => NotAsked::Silent,
     }
 }

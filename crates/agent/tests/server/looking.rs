@@ -87,6 +87,27 @@ pub(crate) fn a_postmaster_that_is_stopped_is_unresponsive(programs: Programs) -
     Ok(())
 }
 
+pub(crate) fn a_server_without_room_for_sessions_is_seen(programs: Programs) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 0).await;
+        let n1 = flock.n1();
+        n1.primary_that("answers", |_| true).await;
+        let mut sessions = Vec::new();
+        while let Ok(session) = n1.node.open_superuser().await {
+            sessions.push(session);
+            // So that the kept session is not the one without which there is room.
+            n1.primary_that("answers", |_| true).await;
+        }
+        let until = Instant::now() + Duration::from_millis(2500);
+        while Instant::now() < until {
+            let facts = n1.look().await;
+            assert!(matches!(facts, ServerFacts::Primary(_)), "{facts:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    Ok(())
+}
+
 pub(crate) fn a_clean_stop_tells_where_the_wal_ends(programs: Programs) -> Outcome {
     block_on(async {
         let flock = Flock::of(&programs, 1).await;

@@ -11,8 +11,8 @@ use leading::a_standby_takes_over_and_the_other_follows;
 use looking::{
     a_clean_stop_tells_where_the_wal_ends, a_death_is_known_at_once_whoever_started_the_server,
     a_policy_is_in_force_only_when_the_checkpointer_obeys,
-    a_postmaster_that_is_stopped_is_unresponsive, a_walreceiver_that_hangs_is_got_rid_of,
-    every_node_has_a_slot_for_every_other,
+    a_postmaster_that_is_stopped_is_unresponsive, a_server_without_room_for_sessions_is_seen,
+    a_walreceiver_that_hangs_is_got_rid_of, every_node_has_a_slot_for_every_other,
 };
 use rejoining::{
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
@@ -31,6 +31,7 @@ manada_testbed::trials![
     a_walreceiver_that_hangs_is_got_rid_of,
     a_policy_is_in_force_only_when_the_checkpointer_obeys,
     every_node_has_a_slot_for_every_other,
+    a_server_without_room_for_sessions_is_seen,
     a_killed_leader_comes_back_and_its_tail_is_saved,
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
     two_servers_on_one_timeline_are_told_apart,
