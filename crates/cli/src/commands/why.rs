@@ -1,12 +1,10 @@
 //! `manada why`: why the herd acted, and why it does not.
 
+mod deeds;
+
 use jiff::Timestamp;
 use manada_agent::control::View;
-use manada_agent::journal::{Entry, Event};
-use manada_core::action::ActionId;
-use manada_core::input::Outcome as ActionOutcome;
 use manada_core::position::Epoch;
-use manada_core::reason::Reason;
 use manada_model::NodeName;
 use manada_model::wording::{duration, shown};
 use serde::Serialize;
@@ -16,12 +14,13 @@ use crate::error::{Failure, Outcome};
 use crate::protected::{self, Agent, Blocked, blocked};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
+use deeds::{Deed, Ended, Failover, Journal, failovers};
 
 /// Say why a protected herd acted as it did, and why it does not act now.
 ///
-/// First what each node is, and why it does no more: which node, by what, and what would unblock it.
-/// Then what was done last, each with its reason, from the journals of all agents that answer. On
-/// any host of the herd.
+/// First what each node is, and why nothing more happens: which node blocks, by what, and what would
+/// unblock it. Then the last changes of the leader, and what was done last, each with its reason,
+/// from the journals of all agents that answer. On any host of the herd.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,6 +39,9 @@ pub(crate) struct WhyArgs {
     which: LocalNodeArgs,
 }
 
+/// How many changes of the leader are told.
+const FAILOVERS_MAX: usize = 5;
+
 /// What `--format json` prints.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -49,6 +51,7 @@ struct Report<'a> {
     leader: Option<&'a NodeName>,
     nodes: Vec<Node<'a>>,
     blocked: Vec<Blocked<'a>>,
+    failovers: &'a [Failover],
     deeds: &'a [Deed],
 }
 
@@ -59,40 +62,19 @@ struct Node<'a> {
     is: String,
 }
 
-/// Something that a node did.
-#[derive(Serialize)]
-struct Deed {
-    at: Timestamp,
-    node: NodeName,
-    epoch: Option<Epoch>,
-    did: String,
-    reason: Reason,
-    because: String,
-    outcome: Ended,
-    took_ms: Option<u64>,
-    error: Option<String>,
-}
-
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Ended {
-    Done,
-    Failed,
-    /// Somebody else was first.
-    Conflict,
-    Unknown,
-    /// It has not ended, or its end was not written down.
-    Open,
-}
-
 pub(crate) async fn run(args: &WhyArgs, ui: Ui) -> Result<Outcome, Failure> {
     let (agent, own) = Agent::find(&args.which).await?;
     let views = agent.views(own).await;
-    let mut deeds = Vec::new();
+    let mut journals = Vec::new();
     for view in &views {
-        deeds.extend(deeds_in(&view.node, &agent.journal_of(&view.node).await));
+        journals.push(Journal {
+            node: view.node.clone(),
+            entries: agent.journal_of(&view.node).await,
+        });
     }
+    let mut failovers = failovers(&journals);
+    failovers.drain(..failovers.len().saturating_sub(FAILOVERS_MAX));
+    let mut deeds: Vec<Deed> = journals.iter().flat_map(Journal::deeds).collect();
     deeds.sort_by_key(|deed| deed.at);
     deeds.drain(..deeds.len().saturating_sub(usize::from(args.last)));
     let own = &views[0];
@@ -105,9 +87,10 @@ pub(crate) async fn run(args: &WhyArgs, ui: Ui) -> Result<Outcome, Failure> {
             leader: record.and_then(|record| record.leader.as_ref()),
             nodes: views.iter().map(node).collect(),
             blocked: blocked(&views),
+            failovers: &failovers,
             deeds: &deeds,
         }),
-        Format::Text => ui.text(text(&views, &deeds)),
+        Format::Text => ui.text(text(&views, &failovers, &deeds)),
     }
     Ok(Outcome::Done)
 }
@@ -120,69 +103,7 @@ fn node(view: &View) -> Node<'_> {
     }
 }
 
-/// The deeds in a node's journal, the oldest first.
-fn deeds_in(node: &NodeName, entries: &[Entry]) -> Vec<Deed> {
-    let mut deeds: Vec<(ActionId, Deed)> = Vec::new();
-    for entry in entries {
-        match &entry.event {
-            Event::Ordered {
-                action,
-                order,
-                reason,
-            } => {
-                if let Some(did) = protected::order(order) {
-                    let deed = Deed {
-                        at: entry.at,
-                        node: node.clone(),
-                        epoch: entry.epoch,
-                        did,
-                        reason: reason.clone(),
-                        because: protected::reason(reason),
-                        outcome: Ended::Open,
-                        took_ms: None,
-                        error: None,
-                    };
-                    deeds.push((*action, deed));
-                }
-            }
-            Event::Done {
-                action,
-                outcome,
-                took_ms,
-                error,
-            } => {
-                let same = |(id, deed): &&mut (ActionId, Deed)| {
-                    id == action && deed.outcome == Ended::Open
-                };
-                let same = deeds.iter_mut().rev().find(same);
-                if let Some((_, deed)) = same {
-                    deed.outcome = ended(outcome);
-                    deed.took_ms = Some(*took_ms);
-                    deed.error.clone_from(error);
-                }
-            }
-            Event::Commanded { .. }
-            | Event::Started { .. }
-            | Event::Ended
-            | Event::Server { .. }
-            | Event::Missing { .. } => {}
-        }
-    }
-    deeds.into_iter().map(|(_, deed)| deed).collect()
-}
-
-fn ended(outcome: &ActionOutcome) -> Ended {
-    match outcome {
-        ActionOutcome::Done | ActionOutcome::Swapped(_) | ActionOutcome::RuleWritten { .. } => {
-            Ended::Done
-        }
-        ActionOutcome::Conflict(_) => Ended::Conflict,
-        ActionOutcome::Unknown => Ended::Unknown,
-        ActionOutcome::Failed => Ended::Failed,
-    }
-}
-
-fn text(views: &[View], deeds: &[Deed]) -> String {
+fn text(views: &[View], failovers: &[Failover], deeds: &[Deed]) -> String {
     let mut text = String::new();
     for view in views {
         let name = paint(accent::STRONG, &view.node);
@@ -206,6 +127,13 @@ fn text(views: &[View], deeds: &[Deed]) -> String {
             text += &paragraph("    next: ", &paint(accent::TYPE, remedy));
         }
     }
+    text += &format!("\n{}\n", paint(accent::STRONG, "Changes of the leader"));
+    if failovers.is_empty() {
+        text += "  none that is in the journals\n";
+    }
+    for one in failovers {
+        text += &paragraph(&format!("  {} ", clock(one.began_at)), &changed(one));
+    }
     text += &format!("\n{}\n", paint(accent::STRONG, "What was done, and why"));
     if deeds.is_empty() {
         text += "  nothing that is in the journals\n";
@@ -228,6 +156,28 @@ fn unheard(views: &[View]) -> Vec<String> {
         .collect()
 }
 
+fn changed(one: &Failover) -> String {
+    let who = match &one.leader {
+        Some(leader) => leader.to_string(),
+        None => "nobody".to_owned(),
+    };
+    let took = one.open_at.and_then(|open_at| {
+        std::time::Duration::try_from(open_at.duration_since(one.began_at)).ok()
+    });
+    let took = match took {
+        Some(took) => format!(" and took writes {} later", duration(took)),
+        None => String::new(),
+    };
+    let chosen = one.chosen_because.as_ref();
+    let chosen = chosen.map_or_else(String::new, |because| {
+        format!(" It was chosen since {because}.")
+    });
+    format!(
+        "epoch {}: {who} came to lead{took}. {} called the election, since {}.{chosen}",
+        one.epoch, one.coordinator, one.because
+    )
+}
+
 fn clock(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
@@ -237,6 +187,7 @@ fn told(deed: &Deed) -> String {
     let how = match (deed.outcome, took) {
         (Ended::Done, Some(took)) => format!(" ({})", duration(took)),
         (Ended::Done | Ended::Open, _) => String::new(),
+        (Ended::Refused, _) => " (refused)".to_owned(),
         (Ended::Failed, _) => " (failed)".to_owned(),
         (Ended::Conflict, _) => " (somebody else was first)".to_owned(),
         (Ended::Unknown, _) => " (whether it was done is not known)".to_owned(),

@@ -92,6 +92,11 @@ mod tests {
             said(Mode::Paused, Mode::Automatic),
             said(Mode::Automatic, Mode::Automatic),
         ];
-        insta::assert_snapshot!(sentences.join("\n"), @"");
+        insta::assert_snapshot!(sentences.join("\n"), @r"
+        main is paused: no failover, no rejoin, no change of what commits wait for, until you type manada resume
+        main was paused already.
+        main acts by itself again.
+        main acts by itself, as before. What had been given up is tried again.
+        ");
     }
 }

@@ -1,16 +1,20 @@
 //! What a node did that mattered to the herd, in a sentence.
 
 use manada_core::action::{Order, Stop};
+use manada_core::input::Command;
 use manada_core::record::{Mode, Record};
 use manada_core::server::Gate;
+use manada_model::NodeName;
+use manada_model::wording::size;
 
-use super::obstacle::rung_name;
+use super::obstacle::{names, rung_name};
 use super::standing;
 
-/// What was done; `None` for what goes on all the time.
-pub(crate) fn sentence(order: &Order) -> Option<String> {
+/// What was done; `None` for what goes on all the time. `before` is the record that this node wrote
+/// last.
+pub(crate) fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
     let text = match order {
-        Order::Swap { record, .. } => return recorded(record),
+        Order::Swap { record, .. } => recorded(record, before),
         Order::StartStandby {
             follow: Some(leader),
         } => format!("started its server to follow {leader}"),
@@ -41,21 +45,61 @@ pub(crate) fn sentence(order: &Order) -> Option<String> {
 }
 
 /// What a record says that was written.
-fn recorded(record: &Record) -> Option<String> {
+fn recorded(record: &Record, before: Option<&Record>) -> String {
     let epoch = record.epoch;
     let Some(leader) = &record.leader else {
-        return Some(format!("raised the epoch to {epoch}, to elect a leader"));
+        return format!("raised the epoch to {epoch}, to elect a leader");
     };
-    if record.mode == Mode::Paused {
-        return Some("wrote that the herd is paused".to_owned());
+    let same_reign = before.filter(|before| before.epoch == epoch && before.leader.is_some());
+    if let Some(before) = same_reign {
+        if before.mode != record.mode {
+            return match record.mode {
+                Mode::Paused => "wrote that the herd is paused".to_owned(),
+                Mode::Automatic => "wrote that the herd acts by itself".to_owned(),
+            };
+        }
+        if before.members != record.members {
+            let members: Vec<NodeName> = record.members.keys().cloned().collect();
+            return format!("wrote that the members are {}", names(&members));
+        }
+        if before.desired != record.desired {
+            return "wrote what commits shall wait for".to_owned();
+        }
     }
     match record.policies.as_slice() {
-        [only] if only.leader == *leader => Some(format!(
-            "wrote that {leader} leads epoch {epoch}; {}",
-            standing::policy(&only.policy)
-        )),
-        _ => Some(format!(
-            "wrote that {leader} is to lead epoch {epoch}, or to change what commits wait for"
-        )),
+        [only] if only.leader == *leader => {
+            let policy = standing::policy(&only.policy);
+            format!("wrote that {leader} leads epoch {epoch}; {policy}")
+        }
+        _ if same_reign.is_some() => "wrote what else commits may wait for".to_owned(),
+        _ => format!("wrote that {leader} is to lead epoch {epoch}"),
+    }
+}
+
+/// What an operator asked for.
+pub(crate) fn command(command: &Command) -> String {
+    match command {
+        Command::Switchover { to: None } => "hand over".to_owned(),
+        Command::Switchover { to: Some(to) } => format!("hand over to {to}"),
+        Command::Failover {
+            allow_loss_bytes, ..
+        } => match allow_loss_bytes {
+            None => "elect a leader".to_owned(),
+            Some(bytes) => {
+                let bytes = size(*bytes);
+                format!("elect a leader, if at most {bytes} of WAL are lost")
+            }
+        },
+        Command::Pause => "pause the herd".to_owned(),
+        Command::Resume => "act by itself again".to_owned(),
+        Command::SetPolicy(desired) if desired.count == 0 => {
+            "have commits wait for nobody".to_owned()
+        }
+        Command::SetPolicy(desired) => {
+            format!("have commits wait for {} standbys", desired.count)
+        }
+        Command::Admit { name, .. } => format!("take in {name}"),
+        Command::Forget { name } => format!("let {name} go"),
+        Command::AgentRestarts => "expect its agent back".to_owned(),
     }
 }
