@@ -5,7 +5,7 @@ mod typed;
 use std::fs::File;
 use std::process::{Child, Output};
 
-use manada_testbed::{Outcome, Programs, free_port, trials, wait_for, wait_until};
+use manada_testbed::{Outcome, Programs, free_port, trials, wait_for};
 use serde_json::{Value, json as value};
 
 use typed::{Herd, json, manada, said};
@@ -33,10 +33,7 @@ impl Protected {
         for node in ["n1", "n2", "n3"] {
             protected.run_agent(node);
         }
-        wait_for("all nodes in their places", value!(["n1", 3]), || {
-            let why = protected.try_typed("n2", &["why"]);
-            value!([why["leader"], why["nodes"].as_array().map_or(0, Vec::len)])
-        });
+        protected.led_by("n1");
         protected
     }
 
@@ -70,10 +67,24 @@ impl Protected {
         serde_json::from_slice(&self.output(node, words).stdout).unwrap_or_default()
     }
 
-    fn streams_to(&self, node: &str, count: usize) {
-        wait_for("the standbys to stream", count.to_string(), || {
-            let streaming = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
-            self.herd.try_sql(node, streaming).unwrap_or_default()
+    /// Waits until that leader's commits wait for any of these.
+    fn counts_on(&self, leader: &str, standbys: Value) {
+        wait_for("the policy's names", value!([leader, standbys]), || {
+            let status = self.try_typed("n1", &["status"]);
+            let published = &status["protection"]["policies"][0];
+            value!([published["leader"], published["policy"]["standbys"]])
+        });
+    }
+
+    /// Waits until that node leads and the two others stream from it, by their agents' own word.
+    fn led_by(&self, leader: &str) {
+        wait_for("all nodes in their places", value!([leader, 2]), || {
+            let why = self.try_typed("n1", &["why"]);
+            let nodes = why["nodes"].as_array().cloned().unwrap_or_default();
+            let following = nodes
+                .iter()
+                .filter(|node| node["standing"]["streams"] == true);
+            value!([why["leader"], following.count()])
         });
     }
 }
@@ -91,11 +102,12 @@ impl Drop for Protected {
 fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome {
     let protected = Protected::start(&programs);
     let herd = &protected.herd;
-    protected.streams_to("n1", 2);
 
     let synchronous = protected.typed("n3", &["sync", "any", "1"]);
     assert_eq!(synchronous["format"], "manada.policy/1");
-    assert_eq!(synchronous["policy"]["standbys"], value!(["n2", "n3"]));
+    assert_eq!(synchronous["policy"]["count"], 1);
+    // A standby counts once it has streamed for a while.
+    protected.counts_on("n1", value!(["n2", "n3"]));
     herd.sql("n1", "CREATE TABLE seen AS SELECT 42 AS number");
 
     // Typed on a host that does not lead.
@@ -111,7 +123,7 @@ fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome 
     assert!(moved["without_writes_ms"].as_u64().is_some(), "{moved}");
     assert_eq!(herd.sql("n2", "SELECT number FROM seen"), "42");
     assert_eq!(herd.sql("n2", "SELECT pg_is_in_recovery()"), "f");
-    protected.streams_to("n2", 2);
+    protected.led_by("n2");
 
     let paused = protected.typed("n1", &["pause"]);
     assert_eq!(
@@ -125,10 +137,7 @@ fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome 
 
     let unasked = protected.output("n1", &["failover"]);
     assert_eq!(unasked.status.code(), Some(2), "{}", said(&unasked));
-    wait_until("n2 to be a leader whose commits count on both", || {
-        let status = protected.try_typed("n1", &["status"]);
-        status["protection"]["policies"][0]["policy"]["standbys"] == value!(["n1", "n3"])
-    });
+    protected.counts_on("n2", value!(["n1", "n3"]));
     let elected = protected.typed("n1", &["failover", "--to", "n3", "--yes"]);
     assert_eq!(elected["at_risk_bytes"], 0);
     assert_ne!(elected["to"], "n2");
