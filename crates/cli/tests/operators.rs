@@ -99,8 +99,8 @@ impl Drop for Protected {
     }
 }
 
-fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome {
-    let protected = Protected::start(&programs);
+fn an_operator_moves_the_primary_and_is_told_why() -> Outcome {
+    let protected = Protected::start(&Programs::any()?);
     let herd = &protected.herd;
 
     let synchronous = protected.typed("n3", &["sync", "any", "1"]);
@@ -120,7 +120,6 @@ fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome 
         value!([moved["from"], moved["to"], moved["done"]]),
         value!(["n1", "n2", true])
     );
-    assert!(moved["without_writes_ms"].as_u64().is_some(), "{moved}");
     assert_eq!(herd.sql("n2", "SELECT number FROM seen"), "42");
     assert_eq!(herd.sql("n2", "SELECT pg_is_in_recovery()"), "f");
     protected.led_by("n2");
@@ -143,13 +142,11 @@ fn an_operator_moves_the_primary_and_is_told_why(programs: Programs) -> Outcome 
     assert_ne!(elected["to"], "n2");
 
     let why = protected.typed("n1", &["why"]);
-    let reasons: Vec<&Value> = (why["failovers"].as_array().expect("a list").iter())
-        .map(|failover| &failover["reason"]["because"])
-        .collect();
-    assert_eq!(
-        value!(reasons),
-        value!(["leader_resigned", "operator_asked"])
-    );
+    let failovers = why["failovers"].as_array().expect("a list");
+    for reason in ["leader_resigned", "operator_asked"] {
+        let told = |failover: &Value| failover["reason"]["because"] == reason;
+        assert!(failovers.iter().any(told), "{reason}: {why}");
+    }
     Ok(())
 }
 

@@ -258,7 +258,9 @@ fn a_server_that_answers(answer: &'static [u8], repeated: &'static [u8]) -> Stor
             let Ok(mut stream) = stream else { return };
             std::thread::spawn(move || {
                 let mut request = [0; 4096];
-                stream.read(&mut request).ok();
+                let Ok(1..) = stream.read(&mut request) else {
+                    return;
+                };
                 let mut going_on = stream.write_all(answer);
                 while going_on.is_ok() && !repeated.is_empty() {
                     going_on = stream.write_all(repeated);
