@@ -44,17 +44,15 @@ pub fn attainable(
     }
 }
 
-/// Who may be a standby of that leader, in the order that the method wants.
+/// Who may be a standby of that leader, in the order that the method wants. If the operator's
+/// standbys are none but the leader itself, all others may be: commits shall wait.
 fn candidates<'a>(record: &'a Record, leader: &NodeName) -> Vec<&'a NodeName> {
     let desired = &record.desired;
-    let mut names: Vec<&NodeName> = match &desired.standbys {
-        Some(names) => names
-            .iter()
-            .filter(|name| record.members.contains_key(*name))
-            .collect(),
-        None => record.members.keys().collect(),
-    };
-    names.retain(|name| *name != leader);
+    let is_other = |name: &&NodeName| *name != leader && record.members.contains_key(*name);
+    let mut names: Vec<&NodeName> = desired.standbys.iter().flatten().filter(is_other).collect();
+    if names.is_empty() {
+        names = record.members.keys().filter(is_other).collect();
+    }
     match desired.method {
         SyncMethod::Any => {
             names.sort();

@@ -152,6 +152,8 @@ pub(crate) struct Resignation {
     pub(crate) epoch: Epoch,
     pub(crate) leader: NodeName,
     pub(crate) successor: Option<NodeName>,
+    /// How many signs of life were seen since. One may have been under way.
+    pub(crate) beats: u8,
 }
 
 /// A switchover on the side of the one who leads.

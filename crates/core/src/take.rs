@@ -17,6 +17,9 @@ use crate::record::{MemberRole, Record, Versioned};
 use crate::server::{Enforced, PrimaryFacts, Promise, ServerFacts};
 use crate::timer::Timer;
 
+/// How many signs of life of a leader can be under way when it resigns.
+const BEATS_UNDER_WAY_MAX: u8 = 1;
+
 impl Node {
     pub(crate) fn take(&mut self, input: Input) {
         match input {
@@ -108,9 +111,24 @@ impl Node {
             Some(known) => lease.epoch >= known.epoch && lease != *known,
         };
         if news {
+            self.doubt_resignation(&lease);
             self.lease = Some(lease);
             self.leader_server = None;
             self.restart(&Timer::LeaseLapsed);
+        }
+    }
+
+    /// A leader that gives signs of life after it has resigned was started in place.
+    fn doubt_resignation(&mut self, lease: &Lease) {
+        if let Some(resignation) = &mut self.resignation
+            && resignation.leader != self.name
+            && resignation.leader == lease.leader
+            && resignation.epoch == lease.epoch
+        {
+            resignation.beats = resignation.beats.saturating_add(1);
+            if resignation.beats > BEATS_UNDER_WAY_MAX {
+                self.resignation = None;
+            }
         }
     }
 
@@ -118,6 +136,10 @@ impl Node {
         if state == StoreState::Reachable && self.store == StoreState::Unreachable {
             self.restart(&Timer::LeaseLapsed);
             self.lanes.store.failed = None;
+            // What a leader said while the record could not be changed may be over.
+            if self.own_resignation().is_none() {
+                self.resignation = None;
+            }
         }
         self.store = state;
     }
@@ -129,6 +151,7 @@ impl Node {
                     epoch,
                     leader: from,
                     successor,
+                    beats: 0,
                 });
                 self.restart(&Timer::Campaign);
             }
@@ -379,6 +402,12 @@ impl Node {
         let turn = known.is_none_or(|known| {
             known.value.epoch != record.value.epoch || known.value.leader != record.value.leader
         });
+        let republished =
+            known.is_none_or(|known| known.value.policies.last() != record.value.policies.last());
+        if republished {
+            // A rule counts for what was in force when it was written, not for the same policy later.
+            self.tenure.rule = None;
+        }
         self.record = Some(record);
         if turn {
             self.turn();
@@ -393,6 +422,7 @@ impl Node {
         let record = &record.value;
         let epoch = record.epoch;
         self.leader_server = None;
+        self.lanes.probing = false;
         if record.leader.is_some() {
             self.restart(&Timer::LeaseLapsed);
             self.election = Election::default();

@@ -9,10 +9,11 @@ use manada_core::action::{Order, Stop};
 use manada_core::input::Command;
 use manada_core::message::Message;
 use manada_core::obstacle::{Obstacle, Unfit};
-use manada_core::record::{MemberRole, WhenShort};
+use manada_core::record::{Desired, MemberRole, WhenShort};
 use manada_core::server::{Enforced, Gate};
 use manada_core::standing::Standing;
 use manada_core::timer::Timer;
+use manada_model::SyncMethod;
 
 #[test]
 fn a_killed_server_is_replaced_at_once_by_the_furthest_follower() {
@@ -460,4 +461,58 @@ fn a_member_that_is_forgotten_is_no_longer_waited_for() {
         *herd.policy() == any(1, &["b"]) && herd.record.value.policies.len() == 1
     });
     assert_eq!(herd.host("c").core.standing(), Standing::Outsider);
+}
+
+fn only(standby: &str) -> Command {
+    Command::SetPolicy(Desired {
+        method: SyncMethod::Any,
+        count: 1,
+        standbys: Some(vec![name(standby)]),
+        when_short: WhenShort::Block,
+    })
+}
+
+#[test]
+fn a_policy_that_is_published_again_needs_another_rule() {
+    let mut herd = Herd::of_three();
+    herd.command("a", only("b"));
+    herd.run_until("any 1 (b)", |herd| {
+        *herd.policy() == any(1, &["b"]) && herd.is_whole()
+    });
+    // c comes into force, and acknowledges what b has not; its rule can't be written.
+    herd.host("a").failing = Some(("WriteRule", 1_000));
+    herd.command("a", only("c"));
+    herd.run(500);
+    herd.isolate("b", true);
+    herd.write("a");
+    herd.run(100);
+    assert_eq!(herd.acknowledged.len(), 1);
+    herd.isolate("c", true);
+    herd.command("a", only("b"));
+    herd.isolate("b", false);
+    herd.run(10_000);
+    assert_eq!(*herd.policy(), any(1, &["b"]));
+    assert!(
+        herd.record.value.policies.len() > 1,
+        "the rule of b was written before c acknowledged anything"
+    );
+    herd.isolate("c", false);
+    herd.host("a").failing = None;
+    herd.settle();
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn a_leader_that_came_back_after_it_resigned_is_left_alone() {
+    let mut herd = Herd::of_three();
+    herd.set_store(false);
+    herd.kill_server("a");
+    herd.run_until("a starts in place", |herd| {
+        herd.hosts[&name("a")].server.runs == Runs::Primary
+    });
+    herd.run(1_000);
+    herd.set_store(true);
+    herd.run(10_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+    assert_eq!(herd.leader(), Some(name("a")));
 }

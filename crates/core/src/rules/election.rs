@@ -249,9 +249,8 @@ impl Node {
     /// The record with that leader.
     fn enthroned(&self, record: &Record, leader: &NodeName, position: Position) -> Record {
         let recruits: &BTreeMap<NodeName, Position> = &self.election.recruits;
-        // Where commits shall wait, and there is nobody, they wait for all that there could be.
+        // A herd of one has nobody to wait for.
         let policy = attainable(record, leader, |name| recruits.contains_key(name))
-            .or_else(|| self.inherited(record, leader))
             .unwrap_or_else(Policy::asynchronous);
         let published = Published {
             leader: leader.clone(),
@@ -271,14 +270,5 @@ impl Node {
             reigns: history::reigns_with(&record.reigns, reign),
             ..record.clone()
         }
-    }
-
-    /// The policy of the former leader, where no other can be had: it blocks.
-    fn inherited(&self, record: &Record, leader: &NodeName) -> Option<Policy> {
-        record
-            .policies
-            .last()
-            .map(|published| published.policy.clone())
-            .filter(|policy| policy.is_synchronous() && !policy.standbys.contains(leader))
     }
 }

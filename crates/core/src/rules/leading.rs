@@ -42,6 +42,7 @@ pub(super) const RESIGN: Rule = Rule {
                 epoch,
                 leader: node.name.clone(),
                 successor,
+                beats: 0,
             })),
         )
     },
