@@ -46,9 +46,9 @@ const WISHES_MAX: usize = 4;
 /// How long the pause is after the book of addresses could not be written.
 const REGISTER_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// How much WAL of an asynchronous leader a failover may give up by itself, in bytes: a segment's
-/// half. An operator can allow more for one failover.
-const LOSS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// How much WAL of an asynchronous leader a failover may give up by itself, in bytes. An operator can
+/// allow more for one failover.
+const LOSS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// What an agent needs to be told.
 #[derive(Clone, Debug)]

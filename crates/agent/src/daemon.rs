@@ -158,13 +158,13 @@ impl Daemon {
 
     fn take_told(&mut self, told: Told) {
         match told {
-            Told::Server(facts) => self.take_facts(facts),
+            Told::Server(facts) => self.take_facts(*facts),
             Told::LeaderServer(answer) => self.hear(Input::LeaderServer(answer)),
             Told::Done { ended, facts } => {
                 if let Some(facts) = facts {
-                    self.take_facts(facts);
+                    self.take_facts(*facts);
                 }
-                self.take_ended(ended);
+                self.take_ended(*ended);
             }
         }
     }
@@ -338,7 +338,15 @@ impl Daemon {
         if matches!(action.order, Order::RenewLease { .. }) {
             return;
         }
-        tracing::info!(order = ?action.order, reason = ?action.reason, "ordered");
+        // What is said to others follows from what is done, and is for whoever looks closely.
+        if matches!(
+            action.order,
+            Order::Send { .. } | Order::ProbeLeader { .. } | Order::Deadman { .. }
+        ) {
+            tracing::debug!(order = ?action.order, reason = ?action.reason, "ordered");
+        } else {
+            tracing::info!(order = ?action.order, reason = ?action.reason, "ordered");
+        }
         self.note(Event::Ordered {
             action: action.id,
             order: Box::new(action.order.clone()),

@@ -23,13 +23,13 @@ const WAITING_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Told {
     /// A look at the server.
-    Server(ServerFacts),
+    Server(Box<ServerFacts>),
     /// An order has ended; after one about the server, what the server is now.
     Done {
         /// Which, when it was given, and how it ended.
-        ended: Ended,
+        ended: Box<Ended>,
         /// The server, where it was the order's concern.
-        facts: Option<ServerFacts>,
+        facts: Option<Box<ServerFacts>>,
     },
     /// The leader's server was asked.
     LeaderServer(LeaderServer),
@@ -49,6 +49,16 @@ pub(crate) struct Ended {
 pub(crate) struct Given {
     pub(crate) action: ActionId,
     pub(crate) order: Order,
+}
+
+impl Told {
+    /// An order has ended that is not about the server.
+    pub(crate) fn done(ended: Ended) -> Told {
+        Told::Done {
+            ended: Box::new(ended),
+            facts: None,
+        }
+    }
 }
 
 impl Ended {

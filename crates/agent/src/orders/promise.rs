@@ -23,7 +23,7 @@ impl PromiseOrders {
                     Ok(()) => Ended::done(action),
                     Err(error) => Ended::failed(action, error),
                 };
-                let news = Told::Done { ended, facts: None };
+                let news = Told::done(ended);
                 if told.blocking_send(news).is_err() {
                     return;
                 }

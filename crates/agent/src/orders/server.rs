@@ -74,10 +74,10 @@ impl ServerEyes {
         let known_rule = *self.known_rule.borrow();
         let facts = self.server.look(known_rule).await;
         let news = match ended {
-            None => Told::Server(facts),
+            None => Told::Server(Box::new(facts)),
             Some(ended) => Told::Done {
-                ended,
-                facts: Some(facts),
+                ended: Box::new(ended),
+                facts: Some(Box::new(facts)),
             },
         };
         told.send(news).await.is_ok()

@@ -54,7 +54,7 @@ impl StoreOrders {
 
     async fn tell(&self, ended: Ended) {
         // Where nobody listens any more, the agent ends.
-        let _ = self.told.send(Told::Done { ended, facts: None }).await;
+        let _ = self.told.send(Told::done(ended)).await;
     }
 }
 

@@ -1,0 +1,208 @@
+//! Three nodes and their agents on this machine, with their record in a file.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use manada_testbed::{Programs, free_port, wait_for, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::typed::{Herd, manada};
+
+/// How long a question about health may take.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+
+const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+/// A herd whose agents run. They end before its servers do.
+pub(crate) struct Protected {
+    agents: Vec<Agent>,
+    herd: Herd,
+}
+
+/// One node's agent, which is killed when it is dropped.
+struct Agent {
+    node: &'static str,
+    health_port: u16,
+    listen_port: u16,
+    process: Option<Child>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended by itself.
+            process.kill().ok();
+            process.wait().ok();
+        }
+    }
+}
+
+impl Protected {
+    /// A primary n1 and two standbys. `sync` is `any`, of one, or `off`.
+    pub(crate) fn of_three(programs: &Programs, sync: &str) -> Protected {
+        let (herd, _) = Herd::init(programs, &[]);
+        herd.joined("n2");
+        herd.joined("n3");
+        let home = herd.home("n1");
+        let policy: &[&str] = if sync == "off" {
+            &["sync", "off", "--home", &home]
+        } else {
+            &["sync", sync, "1", "--home", &home]
+        };
+        let output = herd.manada(policy);
+        assert!(output.status.success(), "{output:?}");
+        let agents = NODES
+            .map(|node| Agent {
+                node,
+                health_port: free_port(),
+                listen_port: free_port(),
+                process: None,
+            })
+            .into();
+        let mut protected = Protected { agents, herd };
+        for node in NODES {
+            protected.start_agent(node);
+        }
+        wait_until("n1 leads", || protected.health("n1", "/primary") == 200);
+        wait_until("all are members", || {
+            let cluster = protected.asked("n1", "GET", "/cluster");
+            cluster.matches(r#""host""#).count() == NODES.len()
+        });
+        protected
+    }
+
+    fn agent(&self, node: &str) -> &Agent {
+        let mut agents = self.agents.iter();
+        agents.find(|agent| agent.node == node).expect("a node")
+    }
+
+    pub(crate) fn start_agent(&mut self, node: &str) {
+        let home = self.herd.home(node);
+        let store = format!(
+            "sqlite:{}",
+            self.herd.scratch.path().join("store").display()
+        );
+        let log = File::create(self.path(node).join("log/agent.log")).expect("created");
+        let agents = &mut self.agents;
+        let agent = agents.iter_mut().find(|agent| agent.node == node);
+        let agent = agent.expect("a node");
+        let (listen, health) = (
+            format!("127.0.0.1:{}", agent.listen_port),
+            format!("127.0.0.1:{}", agent.health_port),
+        );
+        let mut command = manada(&[
+            "run", "--home", &home, "--store", &store, "--listen", &listen, "--health", &health,
+        ]);
+        // Where it works, it is found and ended if this test is killed; its deadman too.
+        command.current_dir(&home).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(log);
+        agent.process = Some(command.spawn().expect("manada runs"));
+    }
+
+    /// Kills an agent (`kill -9`), and nothing else.
+    pub(crate) fn kill_agent(&mut self, node: &str) {
+        let agents = &mut self.agents;
+        let agent = agents.iter_mut().find(|agent| agent.node == node);
+        let mut process = agent.and_then(|agent| agent.process.take());
+        let process = process.as_mut().expect("it runs");
+        process.kill().expect("killed");
+        process.wait().expect("reaped");
+    }
+
+    /// Kills a node's postmaster (`kill -9`), and nothing else.
+    pub(crate) fn kill_postmaster(&self, node: &str) {
+        let file = self.path(node).join("data/postmaster.pid");
+        let text = fs::read_to_string(file).expect("it runs");
+        let pid = text.lines().next().and_then(|line| line.parse().ok());
+        let pid = pid.and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, Signal::KILL).expect("killed");
+    }
+
+    /// Waits until another node than `old` leads, and lets clients in.
+    pub(crate) fn wait_for_other_leader(&self, old: &str) -> &'static str {
+        let mut leader = None;
+        wait_for("another leader", true, || {
+            let mut others = NODES.into_iter().filter(|node| *node != old);
+            leader = others.find(|node| self.health(node, "/primary") == 200);
+            leader.is_some()
+        });
+        leader.expect("it was waited for")
+    }
+
+    pub(crate) fn home(&self, node: &str) -> String {
+        self.herd.home(node)
+    }
+
+    pub(crate) fn path(&self, node: &str) -> PathBuf {
+        Path::new(&self.herd.home(node)).to_owned()
+    }
+
+    pub(crate) fn sql(&self, node: &str, sql: &str) -> String {
+        self.herd.sql(node, sql)
+    }
+
+    pub(crate) fn try_sql(&self, node: &str, sql: &str) -> Result<String, String> {
+        self.herd.try_sql(node, sql)
+    }
+
+    /// The status code of an answer about a node's health; 0 where nobody answers.
+    pub(crate) fn health(&self, node: &str, path: &str) -> u16 {
+        self.try_ask(node, "GET", path)
+            .map_or(0, |answer| status_of(&answer))
+    }
+
+    /// The whole answer of a node's agent, its head included.
+    pub(crate) fn asked(&self, node: &str, method: &str, path: &str) -> String {
+        self.try_ask(node, method, path).expect("an answer")
+    }
+
+    fn try_ask(&self, node: &str, method: &str, path: &str) -> std::io::Result<String> {
+        let port = self.agent(node).health_port;
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// What `/patroni` says of Manada's own; nothing where nobody answers.
+    fn told(&self, node: &str) -> Value {
+        let answer = self.try_ask(node, "GET", "/patroni").unwrap_or_default();
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        body["manada"].clone()
+    }
+
+    pub(crate) fn standing(&self, node: &str) -> Value {
+        self.told(node)["standing"].clone()
+    }
+
+    pub(crate) fn epoch(&self, node: &str) -> u64 {
+        self.told(node)["epoch"].as_u64().expect("an epoch")
+    }
+
+    /// The names of what keeps a node from doing anything.
+    pub(crate) fn obstacles(&self, node: &str) -> Vec<String> {
+        let told = self.told(node);
+        let obstacles = told["obstacles"].as_array().cloned().unwrap_or_default();
+        let names = obstacles
+            .iter()
+            .filter_map(|obstacle| obstacle["obstacle"].as_str());
+        names.map(str::to_owned).collect()
+    }
+}
+
+/// The status code of an answer; 0 where it has none.
+pub(crate) fn status_of(answer: &str) -> u16 {
+    let code = answer.split(' ').nth(1).unwrap_or_default();
+    code.parse().unwrap_or(0)
+}

@@ -1,0 +1,158 @@
+//! `manada run` as it is typed, on a herd of one machine: it fails over, rejoins, and leaves what it
+//! should alone.
+
+mod herd;
+#[path = "../typed/mod.rs"]
+mod typed;
+
+use std::fs;
+
+use manada_testbed::{Outcome, Programs, trials, wait_until};
+
+use herd::{Protected, status_of};
+use typed::{manada, refused};
+
+trials![
+    a_killed_primary_is_replaced_and_comes_back,
+    a_killed_agent_costs_no_failover_and_takes_up_its_work,
+    an_asynchronous_primary_without_its_agent_is_killed_and_replaced,
+    health_checks_are_answered_as_patroni_answers,
+    what_would_not_be_safe_is_refused_with_its_reason,
+];
+
+fn a_killed_primary_is_replaced_and_comes_back(programs: Programs) -> Outcome {
+    let herd = Protected::of_three(&programs, "any");
+    herd.sql(
+        "n1",
+        "SET synchronous_commit = on; CREATE TABLE kept AS SELECT 42 AS number",
+    );
+    herd.kill_postmaster("n1");
+    let leader = herd.wait_for_other_leader("n1");
+    assert_eq!(herd.sql(leader, "SELECT number FROM kept"), "42");
+    herd.sql(leader, "INSERT INTO kept VALUES (43)");
+    wait_until("the old primary streams from the new one", || {
+        herd.sql(
+            leader,
+            "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'n1' AND state = 'streaming'",
+        ) == "1"
+    });
+    wait_until("commits may wait for it again", || {
+        herd.standing(leader)["policy"]["standbys"]
+            .as_array()
+            .is_some_and(|standbys| standbys.iter().any(|name| name == "n1"))
+    });
+    wait_until("it has the row that was written meanwhile", || {
+        herd.try_sql("n1", "SELECT count(*) FROM kept").as_deref() == Ok("2")
+    });
+    Ok(())
+}
+
+fn a_killed_agent_costs_no_failover_and_takes_up_its_work() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "any");
+    let started = "SELECT pg_postmaster_start_time()";
+    let before = herd.sql("n1", started);
+    herd.kill_agent("n1");
+    // The lease has lapsed by then.
+    wait_until("a standby has asked the primary's server itself", || {
+        herd.obstacles("n2").contains(&"leader_answers".to_owned())
+    });
+    herd.sql("n1", "CREATE TABLE written AS SELECT 1");
+    herd.start_agent("n1");
+    wait_until("the agent leads again", || {
+        herd.health("n1", "/primary") == 200
+    });
+    wait_until("its sign of life is seen", || {
+        herd.obstacles("n2").contains(&"lease_holds".to_owned())
+    });
+    assert_eq!(herd.epoch("n1"), 1);
+    assert_eq!(herd.sql("n1", started), before);
+    Ok(())
+}
+
+fn an_asynchronous_primary_without_its_agent_is_killed_and_replaced() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "off");
+    herd.kill_agent("n1");
+    let leader = herd.wait_for_other_leader("n1");
+    let gone = herd.try_sql("n1", "SELECT 1");
+    assert!(
+        gone.is_err(),
+        "its server went on beside {leader}: {gone:?}"
+    );
+    Ok(())
+}
+
+fn health_checks_are_answered_as_patroni_answers() -> Outcome {
+    let herd = Protected::of_three(&Programs::any()?, "any");
+    wait_until("both standbys stream", || {
+        herd.health("n2", "/replica") == 200
+            && herd
+                .asked("n1", "GET", "/metrics")
+                .contains("followers_streaming{scope=\"main\",name=\"n1\"} 2\n")
+    });
+    for (path, on_primary, on_standby) in [
+        ("/", 200, 503),
+        ("/primary", 200, 503),
+        ("/master", 200, 503),
+        ("/read-write", 200, 503),
+        ("/replica", 503, 200),
+        ("/replica?lag=16MB", 503, 200),
+        ("/sync", 503, 200),
+        ("/async", 503, 503),
+        ("/read-only", 200, 200),
+        ("/health", 200, 200),
+        ("/readiness", 200, 200),
+        ("/liveness", 200, 200),
+        ("/patroni", 200, 200),
+        ("/cluster", 200, 200),
+        ("/metrics", 200, 200),
+        ("/elsewhere", 404, 404),
+    ] {
+        assert_eq!(herd.health("n1", path), on_primary, "{path} of n1");
+        assert_eq!(herd.health("n2", path), on_standby, "{path} of n2");
+    }
+    let cluster = herd.asked("n1", "GET", "/cluster");
+    assert!(cluster.contains(r#""role":"leader""#), "{cluster}");
+    let metrics = herd.asked("n1", "GET", "/metrics");
+    for figure in [
+        "manada_primary{scope=\"main\",name=\"n1\"} 1\n",
+        "manada_gate_open{scope=\"main\",name=\"n1\"} 1\n",
+        "manada_followers_streaming{scope=\"main\",name=\"n1\"} 2\n",
+        "manada_sync_standbys_needed{scope=\"main\",name=\"n1\"} 1\n",
+        "# TYPE manada_epoch counter\n",
+    ] {
+        assert!(metrics.contains(figure), "{figure} is missing:\n{metrics}");
+    }
+    let options = herd.asked("n2", "OPTIONS", "/primary");
+    assert_eq!(status_of(&options), 503);
+    assert!(options.ends_with("\r\n\r\n"), "it has a body: {options}");
+    assert_eq!(status_of(&herd.asked("n1", "POST", "/primary")), 405);
+    Ok(())
+}
+
+fn what_would_not_be_safe_is_refused_with_its_reason() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "any");
+    let run = |herd: &Protected, node: &str, more: &[&str]| {
+        let mut command = manada(&["run", "--home", &herd.home(node)]);
+        refused(&command.args(more).output().expect("manada runs"))
+    };
+    let (code, error) = run(&herd, "n2", &[]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("runs already"), "{error}");
+
+    let (code, error) = run(&herd, "n2", &["--store", "sqlite:/elsewhere.store"]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("can't be changed"), "{error}");
+
+    herd.kill_agent("n2");
+    let promise = herd.path("n2").join("agent/promise.json");
+    fs::write(&promise, "{").expect("damaged");
+    let (code, error) = run(&herd, "n2", &[]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("is damaged"), "{error}");
+    fs::remove_file(&promise).expect("removed");
+    let (code, error) = run(&herd, "n2", &[]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("is missing"), "{error}");
+    assert!(!promise.exists(), "a promise was made up");
+    Ok(())
+}
