@@ -69,7 +69,8 @@ pub(crate) fn a_closed_gate_lets_in_the_herd_alone(programs: Programs) -> Outcom
     Ok(())
 }
 
-pub(crate) fn rules_with_a_mistake_are_told(programs: Programs) -> Outcome {
+pub(crate) fn rules_with_a_mistake_are_told() -> Outcome {
+    let programs = Programs::any()?;
     block_on(async {
         let flock = Flock::of(&programs, 0).await;
         let n1 = flock.n1();

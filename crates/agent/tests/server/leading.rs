@@ -3,6 +3,7 @@
 use manada_core::action::{Order, Stop};
 use manada_core::input::Outcome;
 use manada_core::server::{Enforced, Gate};
+use manada_model::Lsn;
 use manada_testbed::{Outcome as TestOutcome, Programs};
 
 use crate::flock::{Flock, any_1, block_on, name, rule, rule_id};
@@ -34,6 +35,17 @@ pub(crate) fn a_standby_takes_over_and_the_other_follows(programs: Programs) -> 
             .batch_execute("SET synchronous_commit = on; CREATE TABLE seen AS SELECT 1 AS number")
             .await
             .expect("acknowledged");
+        // One of them has acknowledged it, either of them.
+        let written: Lsn = n1
+            .value("SELECT pg_current_wal_flush_lsn()::text")
+            .await
+            .parse()
+            .expect("an LSN");
+        for standby in [n2, n3] {
+            standby
+                .standby_that("has it", |facts| facts.position.flush_lsn >= written)
+                .await;
+        }
 
         n1.done(Order::Stop(Stop::Immediate)).await;
         n1.server.died().await;

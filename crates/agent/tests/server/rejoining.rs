@@ -134,7 +134,8 @@ pub(crate) fn a_killed_leader_comes_back_and_its_tail_is_saved(programs: Program
     Ok(())
 }
 
-pub(crate) fn a_configuration_that_lies_elsewhere_stays_there(programs: Programs) -> Outcome {
+pub(crate) fn a_configuration_that_lies_elsewhere_stays_there() -> Outcome {
+    let programs = Programs::any()?;
     block_on(async {
         let mut flock = Flock::of(&programs, 1).await;
         flock.move_configuration(0).await;
@@ -174,7 +175,8 @@ pub(crate) fn a_configuration_that_lies_elsewhere_stays_there(programs: Programs
 }
 
 /// Whenever it is broken off, the next try goes on.
-pub(crate) fn a_rejoin_may_be_broken_off_at_any_moment(programs: Programs) -> Outcome {
+pub(crate) fn a_rejoin_may_be_broken_off_at_any_moment() -> Outcome {
+    let programs = Programs::any()?;
     block_on(async {
         let flock = Flock::of(&programs, 1).await;
         let diverged_at = parted(&flock).await;
@@ -202,9 +204,8 @@ pub(crate) fn a_rejoin_may_be_broken_off_at_any_moment(programs: Programs) -> Ou
     Ok(())
 }
 
-pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help(
-    programs: Programs,
-) -> Outcome {
+pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help() -> Outcome {
+    let programs = Programs::any()?;
     block_on(async {
         let flock = Flock::of(&programs, 1).await;
         let diverged_at = parted(&flock).await;
@@ -237,7 +238,8 @@ pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help(
     Ok(())
 }
 
-pub(crate) fn two_servers_on_one_timeline_are_told_apart(programs: Programs) -> Outcome {
+pub(crate) fn two_servers_on_one_timeline_are_told_apart() -> Outcome {
+    let programs = Programs::any()?;
     block_on(async {
         let flock = Flock::of(&programs, 1).await;
         let diverged_at = parted(&flock).await;
