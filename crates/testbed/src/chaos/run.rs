@@ -13,17 +13,13 @@ use super::plan::{Plan, Role, Strike};
 use crate::checker::{End, Recorder, Reign, Violation};
 use crate::herd::{HerdNode, NotWhole, ProtectedHerd};
 use crate::programs::{Missing, Programs};
-use crate::wait::poll_until;
-use crate::workload::{Manners, Site, TABLE, Workload};
+use crate::workload::{Manners, Site, Workload};
 
 /// How long a herd may take to become whole after a fault is over.
 const WHOLE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a whole herd goes on before the next fault: clients write meanwhile.
 const CALM: Duration = Duration::from_millis(500);
-
-/// How long the followers may take to replay what there is in the end.
-const REPLAY_MAX: Duration = Duration::from_secs(30);
 
 const NAMES: [&str; 3] = ["db1", "db2", "db3"];
 
@@ -259,16 +255,8 @@ impl Run<'_> {
 
     /// Notes who has led; the servers remember the last reigns only. The highest epoch.
     fn note_reigns(&mut self) -> u64 {
-        let rules = self.herd.primaries().first().and_then(|primary| {
-            let sql = "SELECT string_agg(epoch || ' ' || leader, ',') FROM manada.rule";
-            primary.try_sql(sql).ok()
-        });
-        for rule in rules.unwrap_or_default().split(',') {
-            if let Some((epoch, leader)) = rule.split_once(' ')
-                && let Ok(epoch) = epoch.parse()
-            {
-                self.reigns.insert(epoch, leader.to_owned());
-            }
+        for reign in self.herd.reigns() {
+            self.reigns.insert(reign.epoch, reign.leader);
         }
         self.reigns.keys().last().copied().unwrap_or_default()
     }
@@ -279,36 +267,13 @@ impl Run<'_> {
             .become_whole(WHOLE_MAX)
             .map_err(|why| why.to_string())?;
         self.note_reigns();
-        let primary = self.herd.primary();
-        let lsn = primary.try_sql("SELECT pg_current_wal_flush_lsn()")?;
-        let mut digests = BTreeMap::new();
-        for node in self.herd.nodes() {
-            let replayed = format!(
-                "SELECT CASE WHEN pg_is_in_recovery()
-                        THEN pg_last_wal_replay_lsn() >= '{lsn}' ELSE true END"
-            );
-            if !poll_until(REPLAY_MAX, || node.try_sql(&replayed).as_deref() == Ok("t")) {
-                return Err(format!("{} does not replay up to {lsn}", node.name()));
-            }
-            let digest = format!(
-                "SELECT md5(string_agg(concat_ws(' ', number, session, sequence), ','
-                     ORDER BY number)) FROM {TABLE}"
-            );
-            digests.insert(node.name().to_owned(), node.try_sql(&digest)?);
-        }
-        let numbers = format!("SELECT string_agg(number::text, ',') FROM {TABLE}");
-        let numbers = primary.try_sql(&numbers)?;
         let reigns = self.reigns.iter().map(|(epoch, leader)| Reign {
             epoch: *epoch,
             leader: leader.clone(),
         });
         Ok(End {
-            state: numbers
-                .split(',')
-                .filter_map(|number| number.parse().ok())
-                .collect(),
-            digests,
             reigns: reigns.collect(),
+            ..self.herd.end()?
         })
     }
 }

@@ -2,6 +2,7 @@
 //! them, and a host for clients.
 
 mod clock;
+mod end;
 mod manada;
 mod node;
 

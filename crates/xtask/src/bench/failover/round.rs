@@ -1,11 +1,10 @@
 //! One fault, from a whole herd to a whole herd.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use manada_testbed::checker::{End, History, Recorder};
+use manada_testbed::checker::{History, Recorder};
 use manada_testbed::faults::Partition;
 use manada_testbed::workload::{Manners, Site, TABLE, Workload};
 use manada_testbed::{HerdNode, poll_until};
@@ -101,7 +100,7 @@ impl Measured {
             )
         })?;
         let history = recorder.history();
-        let violations = history.violations(&self.end()?);
+        let violations = history.violations(&herd.end()?);
         for violation in &violations {
             eprintln!("  {violation}");
         }
@@ -147,33 +146,6 @@ impl Measured {
                 Ok(None)
             }
         }
-    }
-
-    /// What is there, on each node.
-    fn end(&self) -> Result<End, String> {
-        let numbers = format!("SELECT string_agg(number::text, ',' ORDER BY number) FROM {TABLE}");
-        let primary = self.herd.primary();
-        let lsn = primary.try_sql("SELECT pg_current_wal_flush_lsn()")?;
-        let mut states = BTreeMap::new();
-        for node in self.herd.nodes() {
-            let replayed = format!(
-                "SELECT CASE WHEN pg_is_in_recovery()
-                        THEN pg_last_wal_replay_lsn() >= '{lsn}' ELSE true END"
-            );
-            if !poll_until(AWAY_MAX, || node.try_sql(&replayed).as_deref() == Ok("t")) {
-                return Err(format!("{} does not replay up to {lsn}", node.name()));
-            }
-            states.insert(node.name().to_owned(), node.try_sql(&numbers)?);
-        }
-        let state: BTreeSet<u64> = states[primary.name()]
-            .split(',')
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        Ok(End {
-            state,
-            digests: states,
-            reigns: Vec::new(),
-        })
     }
 }
 

@@ -1,0 +1,63 @@
+//! What is there when clients have stopped, for the checker.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::ProtectedHerd;
+use crate::checker::{End, Reign};
+use crate::wait::poll_until;
+use crate::workload::TABLE;
+
+/// How long the followers may take to replay what there is.
+const REPLAY_MAX: Duration = Duration::from_secs(30);
+
+impl ProtectedHerd {
+    /// What each node of a whole herd holds of what clients wrote.
+    pub fn end(&self) -> Result<End, String> {
+        let primary = self.primary();
+        let lsn = primary.try_sql("SELECT pg_current_wal_flush_lsn()")?;
+        let replayed = format!(
+            "SELECT CASE WHEN pg_is_in_recovery()
+                    THEN pg_last_wal_replay_lsn() >= '{lsn}' ELSE true END"
+        );
+        let digest = format!(
+            "SELECT md5(string_agg(concat_ws(' ', number, session, sequence), ','
+                 ORDER BY number)) FROM {TABLE}"
+        );
+        let mut digests = BTreeMap::new();
+        for node in self.nodes() {
+            if !poll_until(REPLAY_MAX, || node.try_sql(&replayed).as_deref() == Ok("t")) {
+                return Err(format!("{} does not replay up to {lsn}", node.name()));
+            }
+            digests.insert(node.name().to_owned(), node.try_sql(&digest)?);
+        }
+        let numbers = primary.try_sql(&format!(
+            "SELECT string_agg(number::text, ',') FROM {TABLE}"
+        ))?;
+        Ok(End {
+            state: numbers
+                .split(',')
+                .filter_map(|number| number.parse().ok())
+                .collect(),
+            digests,
+            reigns: self.reigns(),
+        })
+    }
+
+    /// Who has led, as far back as the primary remembers; none where no rules are kept, or nobody
+    /// says.
+    pub fn reigns(&self) -> Vec<Reign> {
+        let sql = "SELECT string_agg(DISTINCT epoch || ' ' || leader, ',') FROM manada.rule";
+        let primaries = self.primaries();
+        let rules = primaries.first().and_then(|it| it.try_sql(sql).ok());
+        let reign = |rule: &str| {
+            let (epoch, leader) = rule.split_once(' ')?;
+            Some(Reign {
+                epoch: epoch.parse().ok()?,
+                leader: leader.to_owned(),
+            })
+        };
+        let rules = rules.unwrap_or_default();
+        rules.split(',').filter_map(reign).collect()
+    }
+}
