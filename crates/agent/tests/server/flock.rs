@@ -172,18 +172,7 @@ impl Bird {
 
     /// Carries out an order that must succeed.
     pub(crate) async fn done(&self, order: Order) -> Outcome {
-        let begun = std::time::Instant::now();
         let outcome = self.server.carry_out(&order).await;
-        let took = begun.elapsed();
-        if std::env::var_os("MANADA_TIMES").is_some() {
-            let text = format!("{order:?}");
-            let what = text.split([' ', '(']).next().unwrap_or_default();
-            eprintln!(
-                "{} {what} {:.1} ms",
-                self.node.file.name,
-                took.as_secs_f64() * 1000.0
-            );
-        }
         outcome.unwrap_or_else(|error| {
             panic!("{} {order:?}: {error}\n{}", self.node.file.name, self.log())
         })
