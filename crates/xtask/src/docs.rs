@@ -15,6 +15,9 @@ const RULES: &str = "docs/doctor";
 /// The page of the states and rules of a node's core.
 const STATES: &str = "docs/design/protection-states.md";
 
+/// The page of the guards, and of what breaks without each.
+const GUARDS: &str = "docs/design/guards.md";
+
 /// Files of one directory, by name.
 type Pages = BTreeMap<String, String>;
 
@@ -67,13 +70,18 @@ fn differences(check: bool) -> io::Result<Vec<PathBuf>> {
             differing.push(path.strip_prefix(&root).unwrap_or(&path).to_owned());
         }
     }
-    let states = root.join(STATES);
-    let page = manada_core::states::page();
-    if fs::read_to_string(&states).ok().as_ref() != Some(&page) {
-        if !check {
-            fs::write(&states, page)?;
+    let pages = [
+        (STATES, manada_core::states::page()),
+        (GUARDS, manada_sim::simulation::Trial::page()),
+    ];
+    for (name, page) in pages {
+        let path = root.join(name);
+        if fs::read_to_string(&path).ok().as_ref() != Some(&page) {
+            if !check {
+                fs::write(&path, page)?;
+            }
+            differing.push(PathBuf::from(name));
         }
-        differing.push(PathBuf::from(STATES));
     }
     Ok(differing)
 }

@@ -51,6 +51,12 @@ pub(crate) struct Model {
     /// Agents look at their servers any time later, not at once.
     #[arg(long)]
     late_looks: bool,
+    /// Agents carry out orders at once, not any time later.
+    #[arg(long)]
+    prompt_orders: bool,
+    /// Standbys are found to be away or to have come back.
+    #[arg(long)]
+    policy_changes: bool,
     /// Stop after so many seconds.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
@@ -74,6 +80,8 @@ impl Model {
             store_faults: self.store_faults,
             stale_reads: self.stale_reads,
             prompt_looks: !self.late_looks,
+            prompt_orders: self.prompt_orders,
+            policy_changes: self.policy_changes,
             ..Bounds::smallest()
         }
     }

@@ -51,7 +51,10 @@ pub(super) const ENFORCE: Rule = Rule {
         let in_force = facts.enforced.is(policy);
         // What is published beside it may be in force still, in a backend or a walsender.
         let proven = record.policies.len() == 1 || node.tenure.proven.as_ref() == Some(policy);
-        if !begun || (in_force && proven) || !node.may_relax(policy) {
+        let rule_first = !node.guards.has(Guard::EnforceBeforeRule)
+            && record.policies.len() > 1
+            && node.rule_of(policy).is_none();
+        if !begun || (in_force && proven) || rule_first || !node.may_relax(policy) {
             return None;
         }
         let reason = match &facts.enforced {
@@ -201,7 +204,7 @@ impl Node {
             .member_record()
             .is_some_and(|record| record.policies.len() == 1);
         let ruled = alone || self.rule_of(policy).is_some();
-        (ruled || !self.guards.has(Guard::PlaceholderUntilRule)) && self.is_caught_up()
+        !self.guards.has(Guard::PlaceholderUntilRule) || (ruled && self.is_caught_up())
     }
 
     /// Where the WAL of the rule ends that this node wrote for that policy.

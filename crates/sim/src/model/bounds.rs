@@ -37,6 +37,10 @@ pub struct Bounds {
     pub stale_reads: u8,
     /// Whether agents look at their servers at once, or any time later.
     pub prompt_looks: bool,
+    /// Whether orders about servers are carried out at once, or any time later.
+    pub prompt_orders: bool,
+    /// Whether standbys are found to be away or to have come back, so that policies change.
+    pub policy_changes: bool,
     /// What operators want, each once, in this order, of whom.
     pub commands: Vec<(HostId, Command)>,
 }
@@ -72,6 +76,8 @@ impl Bounds {
             store_faults: 0,
             stale_reads: 0,
             prompt_looks: true,
+            prompt_orders: false,
+            policy_changes: false,
             commands: Vec::new(),
         }
     }

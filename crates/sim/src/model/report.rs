@@ -115,6 +115,15 @@ impl HerdModel {
     }
 }
 
+impl HerdModel {
+    /// The same with cores that are without that guard.
+    #[must_use]
+    pub fn without(mut self, guard: manada_core::guards::Guard) -> HerdModel {
+        Arc::make_mut(&mut self.herd).left_out = Some(guard);
+        self
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

@@ -32,8 +32,6 @@ pub enum Step {
     Looks(HostId),
     /// A message arrives.
     Arrives(HostId, HostId, Message),
-    /// The leader's server does not answer the one who asks.
-    ProbeUnanswered(HostId),
     /// A standby receives what there is.
     Receives(HostId),
     /// A standby's answer arrives at its leader.
@@ -94,7 +92,7 @@ impl HerdModel {
         };
         if spent.timers < bounds.timers {
             let timers = agent.core.timers().keys();
-            let counted = timers.filter(|timer| **timer != Timer::Beat);
+            let counted = timers.filter(|timer| self.counts(timer, world));
             steps.extend(counted.map(|timer| Step::Fires(host, timer.clone())));
         }
         if !agent.store.is_empty() {
@@ -118,9 +116,6 @@ impl HerdModel {
         }
         if !bounds.prompt_looks && world.has_news(host) {
             steps.push(Step::Looks(host));
-        }
-        if agent.probes.is_some() {
-            steps.push(Step::ProbeUnanswered(host));
         }
         if spent.agent_restarts < bounds.agent_restarts {
             steps.push(Step::AgentDies(host));
@@ -161,6 +156,31 @@ impl HerdModel {
         }
     }
 
+    /// Whether it makes a difference that a timer fires: signs of life are given at once, letters
+    /// are not lost but late, and the store is never known to be gone. No epoch follows the last.
+    fn counts(&self, timer: &Timer, world: &World) -> bool {
+        let record = &world.store.record.value;
+        match timer {
+            Timer::LeaseLapsed | Timer::Campaign => record.epoch.0 < self.bounds.epochs,
+            // A leader that has resigned starts in place when it fires.
+            Timer::ElectionStalled => {
+                record.epoch.0 < self.bounds.epochs || record.leader.is_some()
+            }
+            Timer::RecruitsIn
+            | Timer::HandoverStalled
+            | Timer::Retry
+            | Timer::RetryStore
+            | Timer::RetryPromise => true,
+            Timer::Away(_) | Timer::Settled(_) => self.bounds.policy_changes,
+            Timer::LeaseEnds => self.bounds.count == 0,
+            Timer::Beat
+            | Timer::AskAgain
+            | Timer::QuorumSilent
+            | Timer::ServerHung
+            | Timer::Starved => false,
+        }
+    }
+
     /// One thing happens.
     pub(super) fn take(&self, state: &mut State, step: &Step) {
         let (world, spent) = (&mut state.world, &mut state.spent);
@@ -194,7 +214,6 @@ impl HerdModel {
                 world.mail.retain(|letter| !is_it(letter));
                 world.deliver(*from, *to, message, NOW);
             }
-            Step::ProbeUnanswered(host) => world.probed(*host, LeaderServer::Silent, NOW),
             Step::Receives(host) => world.receive(*host, usize::MAX),
             Step::Answers(leader, standby) => world.answer(*leader, *standby),
             Step::Reloads(leader, standby) => world.reload_walsender(*leader, *standby),
@@ -248,6 +267,20 @@ impl HerdModel {
             if world.can_connect(host) {
                 world.connect(host);
             }
+            // An answer only ever keeps somebody from campaigning.
+            if world
+                .agent(host)
+                .is_some_and(|agent| agent.probes.is_some())
+            {
+                world.probed(host, LeaderServer::Silent, NOW);
+            }
+        }
+        if self.bounds.prompt_orders && promising(world).is_none() {
+            for host in self.herd.hosts() {
+                if world.order_is_ready(host) {
+                    world.carry_out(host, Execution::Succeeds, NOW);
+                }
+            }
         }
         if self.bounds.prompt_looks && promising(world).is_none() {
             for host in self.herd.hosts() {
@@ -256,12 +289,7 @@ impl HerdModel {
                 }
             }
         }
-        if let Some(host) = world.waits_for_unpublished() {
-            world
-                .ledger
-                .make_mut()
-                .violated(crate::world::Violation::UnpublishedPolicy(host));
-        }
+        world.check_policy();
     }
 }
 

@@ -52,6 +52,9 @@ impl Simulation {
                 self.store_seen_soon();
             }
             Fault::StoreDoubtful(_) => self.store_doubtful = true,
+            Fault::OrdersFail(host, time) => {
+                self.machine(*host).orders_fail_until = now.0 + *time;
+            }
             Fault::Cancel(host) => self.world.cancel(*host),
             Fault::Command(host, command) => {
                 self.world.feed(*host, Input::Command(command.clone()), now);
@@ -97,6 +100,7 @@ impl Simulation {
             | Fault::Stall(..)
             | Fault::PauseAgent(..)
             | Fault::ClockStands(..)
+            | Fault::OrdersFail(..)
             | Fault::Cancel(_)
             | Fault::Command(..) => {}
         }

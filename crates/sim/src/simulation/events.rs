@@ -31,7 +31,8 @@ pub struct Simulation {
     pub(super) dice: Dice,
     pub(super) store_lost: bool,
     pub(super) store_doubtful: bool,
-    pub(super) clients: bool,
+    /// The longest pause between two writes of clients, in milliseconds.
+    pub write_pause: u64,
     /// What happened, if somebody wants to know.
     pub journal: Option<Vec<String>>,
     queue: BinaryHeap<Due>,
@@ -48,6 +49,8 @@ pub(super) struct Machine {
     pub(super) agent_stands_until: Duration,
     /// No timer of its agent fires before.
     pub(super) clock_stands_until: Duration,
+    /// What is ordered of its server fails before.
+    pub(super) orders_fail_until: Duration,
     /// It has no power.
     pub(super) off: bool,
     /// It does not reach the store.
@@ -137,7 +140,7 @@ impl Simulation {
             dice: Dice::new(seed),
             store_lost: false,
             store_doubtful: false,
-            clients: true,
+            write_pause: 500,
             journal: None,
             queue: BinaryHeap::new(),
             sequence: 0,
@@ -384,7 +387,9 @@ impl Simulation {
             return;
         }
         self.machine(host).busy.server = false;
-        let execution = if ready {
+        let now = self.now;
+        let fails = self.machine(host).orders_fail_until > now;
+        let execution = if ready && !fails {
             Execution::Succeeds
         } else {
             Execution::Fails
@@ -412,6 +417,7 @@ impl Simulation {
     }
 
     fn after_swap(&mut self, host: HostId) {
+        self.world.check_policy();
         if !self.world.store.late.is_empty() {
             self.soon(1, 3000, Event::LateSwap);
         }
@@ -493,8 +499,6 @@ impl Simulation {
             self.world.write(host);
             self.news_of_servers();
         }
-        if self.clients {
-            self.soon(50, 500, Event::Client);
-        }
+        self.soon(self.write_pause / 10, self.write_pause, Event::Client);
     }
 }

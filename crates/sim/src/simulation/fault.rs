@@ -31,6 +31,8 @@ pub enum Fault {
     StoreUnreachable(HostId, Duration),
     /// Answers of the store get lost, whether it has done what was asked or not.
     StoreDoubtful(Duration),
+    /// Nothing that the agent orders of its server comes to its end.
+    OrdersFail(HostId, Duration),
     /// A client's wait for its commit is cancelled.
     Cancel(HostId),
     /// An operator's command, to the agent of that host.
@@ -49,6 +51,7 @@ impl Fault {
             | Fault::OneWay(_, _, time)
             | Fault::StoreLoss(time)
             | Fault::StoreUnreachable(_, time)
+            | Fault::OrdersFail(_, time)
             | Fault::StoreDoubtful(time) => *time,
             Fault::KillServer(_) | Fault::KillAgent(_) | Fault::Cancel(_) | Fault::Command(..) => {
                 Duration::ZERO

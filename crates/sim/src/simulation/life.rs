@@ -15,6 +15,9 @@ use crate::world::{Herd, HostId, Violation, World};
 /// How long a herd may take to become whole after the last of the faults has ended.
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 
+/// How many entries of WAL an asynchronous herd may give up by itself.
+const LOSS_MAX: u64 = 3;
+
 /// How long between two looks whether it is whole.
 const WHOLE_EVERY: Duration = Duration::from_millis(250);
 
@@ -116,7 +119,7 @@ impl Life {
     pub fn of(servers: u16, witnesses: u16, count: u32, seed: u64) -> Life {
         let limits = manada_core::node::Limits {
             timings: manada_core::timer::Timings::default(),
-            loss_bytes_max: 0,
+            loss_bytes_max: if count == 0 { LOSS_MAX } else { 0 },
         };
         Life {
             seed,
@@ -128,6 +131,13 @@ impl Life {
             },
             journal: false,
         }
+    }
+
+    /// The same with cores that are without that guard.
+    #[must_use]
+    pub fn without(mut self, guard: manada_core::guards::Guard) -> Life {
+        Arc::make_mut(&mut self.herd).left_out = Some(guard);
+        self
     }
 
     /// The herd at its beginning.
@@ -227,7 +237,7 @@ fn any_fault(dice: &mut Dice, hosts: &[HostId]) -> Fault {
     let host = hosts[dice.below(hosts.len())];
     let other = hosts[dice.below(hosts.len())];
     let lasts = dice.millis(100, 12_000);
-    match dice.below(15) {
+    match dice.below(16) {
         0 | 1 => Fault::KillServer(host),
         2 => Fault::KillAgent(host),
         3 | 4 => Fault::PowerLoss(host, lasts),
@@ -239,6 +249,7 @@ fn any_fault(dice: &mut Dice, hosts: &[HostId]) -> Fault {
         11 => Fault::StoreLoss(lasts),
         12 => Fault::StoreUnreachable(host, lasts),
         13 => Fault::StoreDoubtful(lasts),
+        14 => Fault::OrdersFail(host, lasts),
         _ => match dice.below(4) {
             0 => Fault::Command(
                 host,

@@ -6,7 +6,9 @@ mod events;
 mod fault;
 mod life;
 mod progress;
+mod trial;
 
 pub use self::events::Simulation;
 pub use self::fault::Fault;
 pub use self::life::{Failure, Life, Outcome, Wrong, live};
+pub use self::trial::Trial;

@@ -130,6 +130,7 @@ impl Simulation {
     /// Begins with the first of the orders about the server.
     fn begin(&mut self, host: HostId, life: u32) {
         self.world.begin_order(host);
+        self.world.check_policy();
         self.stir_server(host);
         let first = self
             .world
@@ -188,6 +189,10 @@ impl Simulation {
         self.end_agent(host);
         let now = self.moment();
         self.world.start_agent(host, now);
+        // What it reads first may be old.
+        if self.reaches_store(host) && self.dice.once_in(2) {
+            self.world.read_store_stale(host, now);
+        }
         self.look_soon(host);
         self.soon(5, 50, Event::StoreSeen(host));
         self.follow_up(host);

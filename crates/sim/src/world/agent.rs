@@ -73,7 +73,10 @@ impl World {
     pub fn start_agent(&mut self, host: HostId, now: Moment) {
         let promise = self.host(host).promise;
         let name = self.herd.name(host).clone();
-        let core = Node::new(name, promise, self.herd.limits.clone());
+        let mut core = Node::new(name, promise, self.herd.limits.clone());
+        if let Some(guard) = self.herd.left_out {
+            core = core.without(guard);
+        }
         self.host_mut(host).agent = Some(Shared::new(Agent {
             core,
             server: VecDeque::new(),
@@ -107,27 +110,46 @@ impl World {
         agent.core.handle(input, now);
         let mut letters = Vec::new();
         let mut deadman = None;
+        let mut promotes = false;
+        let mut follows = None;
         while let Some(action) = agent.core.poll_action() {
             match &action.order {
                 Order::Send { to, message } => letters.push((to.clone(), message.clone())),
                 Order::ProbeLeader { leader } => agent.probes = Some(herd.host(leader)),
                 Order::Promise(_) => agent.promise.push_back(action),
+                Order::Promote => {
+                    promotes = true;
+                    agent.server.push_back(action);
+                }
+                Order::Follow { leader }
+                | Order::StartStandby {
+                    follow: Some(leader),
+                } => {
+                    follows = Some(herd.host(leader));
+                    agent.server.push_back(action);
+                }
                 Order::Swap { .. } => agent.store.push_back(action),
                 Order::RenewLease { .. } => agent.renewals.push_back(action),
                 Order::Deadman { deadline } => deadman = Some((action.id, *deadline)),
-                Order::StartStandby { .. }
+                Order::StartStandby { follow: None }
                 | Order::StartPrimary
                 | Order::Checkpoint
                 | Order::Stop(_)
                 | Order::StopReceiving
-                | Order::Follow { .. }
-                | Order::Promote
                 | Order::WriteRule(_)
                 | Order::Enforce(_)
                 | Order::SetGate(_)
                 | Order::Rejoin { .. }
                 | Order::FetchWal { .. } => agent.server.push_back(action),
             }
+        }
+        if promotes && self.ledger.last_reign_of(host) != self.host(host).promise.led {
+            self.ledger
+                .make_mut()
+                .violated(Violation::BrokenPromise(host));
+        }
+        if let Some(leader) = follows {
+            self.check_following(host, leader);
         }
         for (to, message) in letters {
             self.post(host, herd.host(&to), message);
@@ -291,12 +313,14 @@ impl World {
     fn swap_in(&mut self, expected: Revision, record: Record) -> bool {
         let leader = record.leader.as_ref().map(|name| self.herd.host(name));
         let epoch = record.epoch;
+        let former = self.store.record.clone();
         let swapped = self.store.make_mut().swap(expected, record);
         if let (true, Some(leader)) = (swapped, leader) {
             let ledger = self.ledger.make_mut();
             if *ledger.leaders.entry(epoch).or_insert(leader) != leader {
                 ledger.violated(Violation::TwoLeaders(epoch));
             }
+            self.check_swap(&former.value, leader);
         }
         swapped
     }
@@ -311,12 +335,8 @@ impl World {
     }
 
     fn post(&mut self, from: HostId, to: HostId, message: Message) {
-        if let Message::Recruited { epoch, .. } = &message
-            && self.host(from).promise.epoch < *epoch
-        {
-            self.ledger
-                .make_mut()
-                .violated(Violation::BrokenPromise(from));
+        if let Message::Recruited { epoch, .. } = &message {
+            self.check_answer(from, *epoch);
         }
         let letter = (from, to, Shared::new(message));
         // Whether an equal one is under way twice makes no difference to who must endure both.

@@ -19,6 +19,19 @@ pub enum Violation {
     },
     /// I2: two lead in one epoch.
     TwoLeaders(Epoch),
+    /// I1: a commit was acknowledged by standbys that have not the rule of its reign.
+    AcknowledgedWithoutRule {
+        /// By whom.
+        by: HostId,
+        /// Which.
+        write: WriteId,
+    },
+    /// I1: commits can be acknowledged before the quorum has the rule of the reign.
+    EnforcedTooSoon(HostId),
+    /// I1: more of an asynchronous leader's WAL was given up than is allowed.
+    LostTooMuch(HostId),
+    /// I2: one leads that may not.
+    UnfitLeader(HostId),
     /// I3: an acknowledgement below an epoch for which a covering set was recruited.
     AcknowledgedTooLate {
         /// By whom.
@@ -26,8 +39,20 @@ pub enum Violation {
         /// Which.
         write: WriteId,
     },
+    /// I3: one was chosen to lead by recruits that do not cover what is published.
+    ChosenTooSoon(HostId),
+    /// I3: a node said where its WAL ends while it could still grow.
+    SpokeTooSoon(HostId),
+    /// I3: a node receives from a leader of an epoch below the one that it has promised.
+    FollowsBelowPromise(HostId),
     /// I4: commits wait for something that is not published.
     UnpublishedPolicy(HostId),
+    /// I4: a rule says that commits wait for what they don't wait for.
+    RuleTooSoon(HostId),
+    /// I4: a policy is no longer published although its quorum has not the rule of the next.
+    UnpublishedTooSoon(HostId),
+    /// I5: clients are let in to what a quorum does not have.
+    OpenedTooSoon(HostId),
     /// I5: a client was shown what the leader does not have.
     LostSight {
         /// Who leads.
@@ -52,11 +77,19 @@ impl Violation {
     /// The invariant's number.
     pub fn invariant(&self) -> u8 {
         match self {
-            Violation::LostWrite { .. } => 1,
-            Violation::TwoLeaders(_) => 2,
-            Violation::AcknowledgedTooLate { .. } => 3,
-            Violation::UnpublishedPolicy(_) => 4,
-            Violation::LostSight { .. } => 5,
+            Violation::LostWrite { .. }
+            | Violation::AcknowledgedWithoutRule { .. }
+            | Violation::EnforcedTooSoon(_)
+            | Violation::LostTooMuch(_) => 1,
+            Violation::TwoLeaders(_) | Violation::UnfitLeader(_) => 2,
+            Violation::AcknowledgedTooLate { .. }
+            | Violation::ChosenTooSoon(_)
+            | Violation::SpokeTooSoon(_)
+            | Violation::FollowsBelowPromise(_) => 3,
+            Violation::UnpublishedPolicy(_)
+            | Violation::RuleTooSoon(_)
+            | Violation::UnpublishedTooSoon(_) => 4,
+            Violation::LostSight { .. } | Violation::OpenedTooSoon(_) => 5,
             Violation::BrokenPromise(_) => 6,
             Violation::ArchivedTwice(_) => 7,
             Violation::ForeignWal { .. } => 8,

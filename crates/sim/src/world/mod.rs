@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use manada_core::guards::Guard;
 use manada_core::message::Message;
 use manada_core::node::Limits;
 use manada_core::record::{MemberRole, Record};
@@ -53,6 +54,8 @@ pub struct Herd {
     pub roles: Vec<MemberRole>,
     /// What their agents are told.
     pub limits: Limits,
+    /// The guard that their cores are without, to see that it is missed.
+    pub left_out: Option<Guard>,
 }
 
 impl Herd {
@@ -68,6 +71,7 @@ impl Herd {
             names: names.into_iter().map(parse).collect(),
             roles,
             limits,
+            left_out: None,
         }
     }
 

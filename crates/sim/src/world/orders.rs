@@ -45,6 +45,7 @@ impl World {
         if self.server(host).primary().is_some() {
             let setting = Setting::of(&enforced, &self.herd);
             self.server_mut(host).set(setting);
+            self.check_enforcing(host);
         }
     }
 
@@ -85,6 +86,7 @@ impl World {
                 if self.server(host).primary().is_none() {
                     return Outcome::Failed;
                 }
+                self.check_rule(host, &rule);
                 let leader = self.herd.host(&rule.leader);
                 let mark = self
                     .server_mut(host)
@@ -147,6 +149,7 @@ impl World {
         if self.server(host).run == Run::Stopped {
             return true;
         }
+        self.detach(host);
         let standbys = self.receivers_of(host);
         if stop == Stop::Fast && standbys.iter().any(|standby| !self.linked(host, *standby)) {
             return false;
@@ -161,7 +164,6 @@ impl World {
                 server.replayed = server.wal.length();
             }
         }
-        self.detach(host);
         for standby in standbys {
             self.server_mut(standby).run = Run::Standby { receives: None };
         }
@@ -180,6 +182,9 @@ impl World {
             }
         }
         self.server_mut(host).follows = leader;
+        if let Some(leader) = leader {
+            self.check_history(host, leader);
+        }
         true
     }
 
@@ -188,12 +193,6 @@ impl World {
             return false;
         }
         self.detach(host);
-        let chosen = self.ledger.last_reign_of(host);
-        if chosen != self.host(host).promise.led {
-            self.ledger
-                .make_mut()
-                .violated(Violation::BrokenPromise(host));
-        }
         let stamp = self.next_stamp();
         let server = self.server_mut(host);
         server.wal.branch();
@@ -209,6 +208,7 @@ impl World {
         };
         if gate == Gate::Open {
             let end = primary.recovery_end;
+            self.check_opening(host, end);
             self.show(host, end);
             self.archive(host);
         }

@@ -1,10 +1,15 @@
 //! What follows for the invariants from what clients are told and shown.
 
-use manada_core::position::Epoch;
-use manada_core::server::Enforced;
+use std::collections::BTreeSet;
+
+use manada_core::policy::Published;
+use manada_core::position::{Epoch, Rule};
+use manada_core::record::{MemberRole, Record};
+use manada_core::server::{Enforced, Gate};
+use manada_model::NodeName;
 
 use super::ledger::{Fate, Violation, Written};
-use super::server::Setting;
+use super::server::{Run, Server, Setting};
 use super::wal::WriteId;
 use super::{HostId, World};
 
@@ -21,6 +26,7 @@ impl World {
         });
         let successor = record.leader.as_ref().map(|name| self.herd.host(name));
         let successor = successor.map(|leader| self.server(leader).wal.clone());
+        let ruled = self.quorum(by, |server| server.wal.rule().epoch >= epoch);
         let ledger = self.ledger.make_mut();
         for id in writes {
             let written = ledger.get_mut(id);
@@ -33,8 +39,15 @@ impl World {
                 Fate::Acknowledged if fenced && !kept => {
                     ledger.violated(Violation::AcknowledgedTooLate { by, write: id });
                 }
+                Fate::Acknowledged if !fenced && !ruled => {
+                    ledger.violated(Violation::AcknowledgedWithoutRule { by, write: id });
+                }
                 Fate::Unguarded if !published && !fenced => {
                     ledger.violated(Violation::UnpublishedPolicy(by));
+                }
+                // Nothing but time fences it: that is its bound.
+                Fate::Unguarded if fenced => {
+                    ledger.violated(Violation::AcknowledgedTooLate { by, write: id });
                 }
                 Fate::Acknowledged | Fate::Unguarded | Fate::Waiting | Fate::Unknown => {}
             }
@@ -46,6 +59,161 @@ impl World {
     fn reign(&self, host: HostId) -> Epoch {
         let host = self.host(host);
         host.promise.led.unwrap_or(host.server.wal.rule().epoch)
+    }
+
+    /// Whether as many of the names that a primary's commits wait for as it needs are so.
+    fn quorum(&self, of: HostId, has: impl Fn(&Server) -> bool) -> bool {
+        match &*self.server(of).setting {
+            Setting::Empty | Setting::Nobody => true,
+            Setting::Names { count, names, .. } => {
+                let have = names.iter().filter(|name| has(self.server(**name)));
+                have.count() >= *count
+            }
+        }
+    }
+
+    /// A recruit's answer: what it promises is durable, and its WAL has come to its end (I3, I6).
+    pub(super) fn check_answer(&mut self, from: HostId, epoch: Epoch) {
+        let grows = match self.server(from).run {
+            Run::Stopped => false,
+            Run::Standby { receives } => receives.is_some() || self.server(from).follows.is_some(),
+            Run::Primary(_) => true,
+        };
+        if self.host(from).promise.epoch < epoch {
+            self.ledger
+                .make_mut()
+                .violated(Violation::BrokenPromise(from));
+        }
+        if grows {
+            self.ledger
+                .make_mut()
+                .violated(Violation::SpokeTooSoon(from));
+        }
+    }
+
+    /// A node is told to receive: from nobody whose epoch it has promised to be over (I3).
+    pub(super) fn check_following(&mut self, standby: HostId, leader: HostId) {
+        if self.ledger.last_reign_of(leader) < Some(self.host(standby).promise.epoch) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::FollowsBelowPromise(standby));
+        }
+    }
+
+    /// A node is told to follow: its WAL is a part of its leader's, where that one has begun (I8).
+    pub(super) fn check_history(&mut self, standby: HostId, leader: HostId) {
+        let epoch = self.store.record.value.epoch;
+        let source = &self.server(leader).wal;
+        let end = self.server(standby).wal.end();
+        let begun = self.server(leader).primary().is_some() && source.rule().epoch == epoch;
+        if begun && source.length() >= end.length && !source.contains(end) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::ForeignWal { standby, leader });
+        }
+    }
+
+    /// A gate opens: as many have what can be seen as commits wait for (I5).
+    pub(super) fn check_opening(&mut self, host: HostId, end: usize) {
+        let seen = self.server(host).wal.mark_at(end);
+        if !self.quorum(host, |server| server.wal.contains(seen)) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::OpenedTooSoon(host));
+        }
+    }
+
+    /// The record was swapped for one with a leader: who may lead leads, what is no longer
+    /// published has a successor whose rule is where it must be, and no more is given up than is
+    /// allowed (I1, I2, I4).
+    pub(super) fn check_swap(&mut self, former: &Record, leader: HostId) {
+        let record = self.store.record.value.clone();
+        let role = record.members.get(self.herd.name(leader));
+        if !matches!(role, Some(MemberRole::Server { priority: 1.. })) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::UnfitLeader(leader));
+        }
+        if former.leader.is_none() {
+            self.check_cover(former, leader);
+            self.check_loss(former, &record, leader);
+        }
+        let dropped = former.policies.len() > record.policies.len();
+        let [published] = record.policies.as_slice() else {
+            return;
+        };
+        if !dropped || !published.policy.is_synchronous() {
+            return;
+        }
+        let ruled = |name: &&NodeName| {
+            let wal = &self.server(self.herd.host(name)).wal;
+            wal.rule().epoch >= record.epoch
+        };
+        let have = published.policy.standbys.iter().filter(ruled).count();
+        if have < published.policy.count as usize {
+            self.ledger
+                .make_mut()
+                .violated(Violation::UnpublishedTooSoon(leader));
+        }
+    }
+
+    /// Whether those who have promised cover every policy that can be covered.
+    fn check_cover(&mut self, former: &Record, leader: HostId) {
+        let promised = |host: &HostId| self.host(*host).promise.epoch >= former.epoch;
+        let recruits: BTreeSet<NodeName> = self
+            .herd
+            .hosts()
+            .filter(promised)
+            .map(|host| self.herd.name(host).clone())
+            .collect();
+        let covered = |published: &Published| {
+            !published.policy.is_synchronous() || published.is_covered_by(&recruits)
+        };
+        if !former.policies.iter().all(covered) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::ChosenTooSoon(leader));
+        }
+    }
+
+    /// A leader whose clients are in writes a rule: it is in force already (I4).
+    pub(super) fn check_rule(&mut self, host: HostId, rule: &Rule) {
+        let server = self.server(host);
+        let said = Setting::of(&Enforced::Policy(rule.policy.clone()), &self.herd);
+        let founds = rule.id.sub == 0;
+        if server.gate == Gate::Open && !founds && *server.setting != said {
+            self.ledger
+                .make_mut()
+                .violated(Violation::RuleTooSoon(host));
+        }
+    }
+
+    /// A leader behind its gate lets standbys acknowledge: as many as must have its rule (I1).
+    pub(super) fn check_enforcing(&mut self, host: HostId) {
+        let epoch = self.reign(host);
+        let closed = self.server(host).gate == Gate::Closed;
+        if closed && !self.quorum(host, |server| server.wal.rule().epoch >= epoch) {
+            self.ledger
+                .make_mut()
+                .violated(Violation::EnforcedTooSoon(host));
+        }
+    }
+
+    /// How much of an asynchronous leader's WAL is known to be given up.
+    fn check_loss(&mut self, former: &Record, record: &Record, leader: HostId) {
+        let alone = |published: &&Published| !published.policy.is_synchronous();
+        let Some(lost) = former.policies.iter().find(alone) else {
+            return;
+        };
+        let (Some(lease), Some(reign)) = (&self.store.lease, record.reigns.last()) else {
+            return;
+        };
+        let bytes = lease.flush_lsn.bytes_since(reign.began_at.flush_lsn);
+        if lease.leader == lost.leader && bytes > self.herd.limits.loss_bytes_max {
+            self.ledger
+                .make_mut()
+                .violated(Violation::LostTooMuch(leader));
+        }
     }
 
     /// Clients see through the open gate what survived the last recovery.
@@ -106,8 +274,17 @@ impl World {
         }
     }
 
+    /// Notes if a leader whose policies count has commits wait for something else (I4).
+    pub fn check_policy(&mut self) {
+        if let Some(host) = self.waits_for_unpublished() {
+            self.ledger
+                .make_mut()
+                .violated(Violation::UnpublishedPolicy(host));
+        }
+    }
+
     /// Whether a leader whose policies count has commits wait for something else (I4).
-    pub fn waits_for_unpublished(&self) -> Option<HostId> {
+    fn waits_for_unpublished(&self) -> Option<HostId> {
         let record = &self.store.record.value;
         self.herd.hosts().find(|host| {
             let name = self.herd.name(*host);
