@@ -53,6 +53,30 @@ impl Policy {
     }
 }
 
+/// What a commit may have waited for while walsenders go over from one of these policies to
+/// another: the fewest that one of them asks for, of all their names. `None` where none of them
+/// is synchronous.
+///
+/// Each walsender reads the settings by itself, and counts with its own copy whoever another one
+/// still gives a priority in shared memory: one that has `ANY 1 (x, y)` already can release a commit
+/// for the flush of *z*, whose own walsender has still `ANY 2 (x, y, z)`. *x* and *y* cover both, and
+/// miss *z*.
+///
+/// Source: PostgreSQL's `syncrep.c`, `SyncRepReleaseWaiters` and `SyncRepGetCandidateStandbys`.
+pub fn mixture<'a>(policies: impl Iterator<Item = &'a Policy>) -> Option<Policy> {
+    let mut count = None;
+    let mut standbys = BTreeSet::new();
+    for policy in policies.filter(|policy| policy.is_synchronous()) {
+        count = Some(count.map_or(policy.count, |least: u32| least.min(policy.count)));
+        standbys.extend(policy.standbys.iter().cloned());
+    }
+    Some(Policy {
+        method: SyncMethod::Any,
+        count: count?,
+        standbys: standbys.into_iter().collect(),
+    })
+}
+
 impl Published {
     /// Whether the recruits meet every set of nodes that can ever have acknowledged a commit under
     /// this policy, and leave too few to acknowledge another.

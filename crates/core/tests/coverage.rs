@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use manada_core::policy::{Policy, Published};
+use manada_core::policy::{Policy, Published, mixture};
 use manada_model::{NodeName, SyncMethod};
 use proptest::prelude::*;
 
@@ -94,4 +94,49 @@ proptest! {
         let strangers: BTreeSet<NodeName> = (100..200).map(standby).collect();
         prop_assert!(!published(standbys, count, SyncMethod::Any).is_covered_by(&strangers));
     }
+}
+
+/// All policies over some of four standbys, by the bits of their names.
+fn policies_over(names: u64) -> impl Iterator<Item = Published> {
+    let standbys = chosen(4, names);
+    (1..=standbys.len()).map(move |count| Published {
+        leader: leader(),
+        policy: Policy {
+            method: SyncMethod::Any,
+            count: u32::try_from(count).expect("it is small"),
+            standbys: standbys.iter().cloned().collect(),
+        },
+    })
+}
+
+/// Walsenders go over one by one: meanwhile as few as the smaller number of either policy's names
+/// may release a commit.
+#[test]
+fn recruits_that_cover_a_change_meet_whoever_acknowledged_between_the_policies() {
+    let mut missed_without = 0;
+    for (before, after) in (1..16_u64).flat_map(|one| (1..16).map(move |other| (one, other))) {
+        for old in policies_over(before) {
+            for new in policies_over(after) {
+                let between = mixture([&old.policy, &new.policy].into_iter());
+                let between = Published {
+                    leader: leader(),
+                    policy: between.expect("both are synchronous"),
+                };
+                let least = old.policy.count.min(new.policy.count);
+                for recruited in 0..16 {
+                    let recruits = chosen(4, recruited);
+                    if !old.is_covered_by(&recruits) || !new.is_covered_by(&recruits) {
+                        continue;
+                    }
+                    let meets_all = (1..16_u64)
+                        .filter(|bits| bits & !(before | after) == 0)
+                        .filter(|bits| bits.count_ones() >= least)
+                        .all(|bits| bits & recruited != 0);
+                    missed_without += u32::from(!meets_all);
+                    assert!(meets_all || !between.is_covered_by(&recruits));
+                }
+            }
+        }
+    }
+    assert!(missed_without > 0, "then nothing need be published between");
 }

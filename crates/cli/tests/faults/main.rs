@@ -194,9 +194,15 @@ fn a_herd_survives_one_fault_after_the_other() -> Outcome {
         kinds: &Kind::ALL,
         keep_in: &PathBuf::from("/var/tmp"),
     };
-    let verdict = chaos.run(&mut |event| eprintln!("seed {SEED}: {event:?}"))?;
+    let mut events = Vec::new();
+    let verdict = chaos.run(&mut |event| events.push(format!("{event:?}")))?;
     let broken: Vec<String> = verdict.broken.iter().map(ToString::to_string).collect();
-    assert_eq!(broken, [""; 0], "kept in {:?}", verdict.kept);
+    let story = events.join("\n");
+    assert_eq!(
+        broken, [""; 0],
+        "seed {SEED}, kept in {:?}\n{story}",
+        verdict.kept
+    );
     assert!(verdict.acknowledged > 0);
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::action::Order;
 use crate::attainable::attainable;
 use crate::guards::Guard;
 use crate::node::Node;
-use crate::policy::{Policy, Published};
+use crate::policy::{self, Policy, Published};
 use crate::position::{self, RuleId};
 use crate::reason::Reason;
 use crate::record::Record;
@@ -188,6 +188,15 @@ impl Node {
             Vec::new()
         };
         policies.retain(|other| *other != published);
+        let own = policies.iter().filter(|other| other.leader == self.name);
+        let between = policy::mixture(own.map(|other| &other.policy).chain([&published.policy]));
+        let between = between.map(|policy| Published {
+            leader: self.name.clone(),
+            policy,
+        });
+        // The last one is the one to be put in force.
+        policies
+            .extend(between.filter(|between| !policies.contains(between) && *between != published));
         policies.push(published);
         Record {
             policies,
