@@ -158,11 +158,19 @@ impl Node {
     }
 
     /// Whether it watches the lease of another.
+    ///
+    /// While the store does not answer, beats are not seen. For a synchronous leader that is no
+    /// matter: its lease is a suspicion, and its server is asked before anybody campaigns. So that
+    /// a store whose own leader was lost with this one costs no second wait, the time goes on.
     fn watches(&self) -> bool {
-        let other = self
-            .member_record()
-            .is_some_and(|record| record.leader.as_ref() != Some(&self.name));
-        other && self.store == StoreState::Reachable
+        self.member_record().is_some_and(|record| {
+            let synchronous = record
+                .policies
+                .iter()
+                .all(|published| published.policy.is_synchronous());
+            record.leader.as_ref() != Some(&self.name)
+                && (self.store == StoreState::Reachable || synchronous)
+        })
     }
 
     /// How long the leader may be silent.
