@@ -8,14 +8,18 @@ use manada_herd::Node;
 use manada_model::NodeName;
 use manada_postgres::Session;
 use manada_postgres::conninfo::Endpoint;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
 use super::Told;
 use crate::peers::Book;
 
-/// How long the leader's server has for an answer. It is asked when its agent has been silent for
-/// a lease already, and a host that is lost costs writes all of this time.
-const ANSWERED_WITHIN: Duration = Duration::from_millis(350);
+/// How long the leader's host has to take a connection. Its kernel does that, however busy the host
+/// is; and where the host is lost, this time is one without writes.
+const CONNECTED_WITHIN: Duration = Duration::from_millis(350);
+
+/// How long its server has for an answer.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(1000);
 
 /// Whether it takes writes, and of which epoch it knows.
 const QUERY: &str = "SELECT NOT pg_catalog.pg_is_in_recovery(), \
@@ -41,6 +45,10 @@ pub(crate) struct ProbeOrder {
 enum ProbeError {
     #[error("the book does not say where it is")]
     NoAddress,
+    #[error("no connection within {} ms", CONNECTED_WITHIN.as_millis())]
+    Unreachable,
+    #[error("connecting: {0}")]
+    Tcp(#[from] std::io::Error),
     #[error(transparent)]
     Connect(#[from] manada_postgres::ConnectError),
     #[error("{}", manada_postgres::session::server_message(.0))]
@@ -72,19 +80,21 @@ impl Probe {
     }
 
     async fn ask(&self, order: &ProbeOrder) -> Result<bool, ProbeError> {
-        let endpoint = self.endpoint(&order.leader).ok_or(ProbeError::NoAddress)?;
+        let (host, port) = self.address(&order.leader).ok_or(ProbeError::NoAddress)?;
+        let knock = TcpStream::connect((host.as_str(), port));
+        let knocked = tokio::time::timeout(CONNECTED_WITHIN, knock).await;
+        knocked.map_err(|_| ProbeError::Unreachable)??;
+        let endpoint = Endpoint::tcp(host, port);
         let session = Session::open(&self.node.monitor(endpoint)).await?;
         let row = session.query_one(QUERY, &[]).await?;
         let (writes, epoch): (bool, i64) = (row.get(0), row.get(1));
         Ok(writes && u64::try_from(epoch).is_ok_and(|epoch| epoch == order.epoch.0))
     }
 
-    fn endpoint(&self, leader: &NodeName) -> Option<Endpoint> {
+    fn address(&self, leader: &NodeName) -> Option<(String, u16)> {
         let book = self.book.borrow();
         let contact = book.get(leader)?;
-        Some(Endpoint::tcp(
-            contact.addresses.first()?.to_string(),
-            contact.postgres_port?,
-        ))
+        let host = contact.addresses.first()?.to_string();
+        Some((host, contact.postgres_port?))
     }
 }

@@ -57,7 +57,8 @@ fn snapshot(language: &str) -> Outcome {
     settings.add_filter(r"\d+\.\d+ MiB", "[size]");
     settings.add_filter(r"\b\d\d\.\d+\b", "[version]");
     settings.add_filter(r"\b0000000100000000[0-9A-F]{8}\b", "[segment]");
-    settings.add_filter(r"pid = \d+", "pid = [pid]");
+    // Whether the answer fits on the line depends on the digits of the process id.
+    settings.add_filter(r"pid = \d+;\s+→", "pid = [pid]; →");
     settings.add_filter(r"bin /\S+", "bin [directory]");
     // The drawing is as wide as the lag it tells.
     settings.add_filter(" {4,}", "    ");
