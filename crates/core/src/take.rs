@@ -134,7 +134,11 @@ impl Node {
 
     fn take_store(&mut self, state: StoreState) {
         if state == StoreState::Reachable && self.store == StoreState::Unreachable {
-            self.restart(&Timer::LeaseLapsed);
+            // Beats of an asynchronous leader may have been missed, and its lease is more than a
+            // suspicion.
+            if !self.is_synchronous() {
+                self.restart(&Timer::LeaseLapsed);
+            }
             self.lanes.store.failed = None;
             // What a leader said while the record could not be changed may be over.
             if self.own_resignation().is_none() {

@@ -103,12 +103,20 @@ impl Node {
                 Some(times.lease / 2)
             }
             Timer::AskAgain => {
-                // The later its turn, the more seldom: a large herd does not crowd a leader whose
-                // agent is gone.
                 let leader = self.suspects()?;
-                let before = self.rank(Some(leader));
-                let pause = times.lease / 2 + times.campaign_step.saturating_mul(before);
-                self.leader_answers().then_some(pause)
+                match self.leader_server? {
+                    // The later its turn, the more seldom: a large herd does not crowd a leader
+                    // whose agent is gone.
+                    LeaderServer::Answers => {
+                        let before = self.rank(Some(leader));
+                        Some(times.lease / 2 + times.campaign_step.saturating_mul(before))
+                    }
+                    // Nobody can campaign yet, and when the store is back, the answer shall be of
+                    // then.
+                    LeaderServer::Silent => {
+                        (self.store == StoreState::Unreachable).then_some(times.beat)
+                    }
+                }
             }
             Timer::QuorumSilent => self.quorum_is_silent().then_some(times.quorum_silent),
             Timer::ServerHung => {
@@ -164,12 +172,16 @@ impl Node {
     /// a store whose own leader was lost with this one costs no second wait, the time goes on.
     fn watches(&self) -> bool {
         self.member_record().is_some_and(|record| {
-            let synchronous = record
-                .policies
-                .iter()
-                .all(|published| published.policy.is_synchronous());
             record.leader.as_ref() != Some(&self.name)
-                && (self.store == StoreState::Reachable || synchronous)
+                && (self.store == StoreState::Reachable || self.is_synchronous())
+        })
+    }
+
+    /// Whether commits of the leader wait for somebody, whichever published policy is in force.
+    pub(crate) fn is_synchronous(&self) -> bool {
+        self.member_record().is_some_and(|record| {
+            let mut policies = record.policies.iter();
+            policies.all(|published| published.policy.is_synchronous())
         })
     }
 
@@ -195,10 +207,6 @@ impl Node {
             .standby()
             .is_some_and(|facts| facts.follows.as_ref() == Some(leader) && !facts.streams);
         starves && self.leader_has_begun() && !self.has_fired(&Timer::LeaseLapsed)
-    }
-
-    fn leader_answers(&self) -> bool {
-        self.leader_server == Some(LeaderServer::Answers)
     }
 
     /// How long this node lets others go first when the leader is lost.

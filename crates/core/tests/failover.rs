@@ -107,6 +107,35 @@ fn a_lost_store_demotes_nobody() {
 }
 
 #[test]
+fn a_store_that_was_lost_with_the_leader_costs_no_second_lease() {
+    let mut herd = Herd::of_three();
+    let before = herd.now;
+    herd.power_off("a");
+    herd.set_store(false);
+    herd.run(1_500);
+    herd.set_store(true);
+    herd.run_until("another leader", |herd| herd.leader().is_some());
+    let took = herd.now - before;
+    assert!(took < 2_500, "{took} ms\n{}", herd.tail());
+    herd.assert_nothing_lost();
+}
+
+#[test]
+fn what_a_server_failed_to_answer_counts_no_more_when_the_store_is_back() {
+    let mut herd = Herd::of_three();
+    herd.set_store(false);
+    herd.run(2_000);
+    // It is busy for a while when it is asked, and takes no writes.
+    herd.hang_server("a");
+    herd.run(1_500);
+    herd.wake_server("a");
+    herd.run(1_000);
+    herd.set_store(true);
+    herd.run(10_000);
+    assert_eq!(herd.record.value.epoch, epoch(1), "{}", herd.tail());
+}
+
+#[test]
 fn nobody_leads_whose_recruits_do_not_cover_the_policy() {
     let members = [("a", server(1)), ("b", server(1)), ("c", server(1))];
     let mut herd = Herd::new(&members, 2, WhenShort::Block);

@@ -29,8 +29,7 @@ pub(super) const PROBE: Rule = Rule {
         }
         let due = match node.leader_server {
             None => true,
-            Some(LeaderServer::Answers) => node.has_fired(&Timer::AskAgain),
-            Some(LeaderServer::Silent) => false,
+            Some(LeaderServer::Answers | LeaderServer::Silent) => node.has_fired(&Timer::AskAgain),
         };
         due.then(|| {
             Decision::order(
