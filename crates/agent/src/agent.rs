@@ -36,6 +36,7 @@ use crate::peers::{Book, Identity, IdentityError, ListenError, Listener, Outbox}
 use crate::promise_file::{PromiseError, PromiseFile};
 use crate::server::LocalServer;
 use crate::store_access::{StoreAccessError, store_of};
+use crate::store_leader;
 
 /// How much of what is heard may wait for the loop.
 const HEARD_MAX: usize = 256;
@@ -259,6 +260,11 @@ impl Agent {
         tasks.spawn(self.control.serve(desk));
         tasks.spawn(self.health.serve(sources));
         tasks.spawn(members::keep_reading(self.server, members));
+        tasks.spawn(store_leader::keep_off(
+            self.store.clone(),
+            own.addresses.clone(),
+            glance.subscribe(),
+        ));
         tasks.spawn(keep_registered(self.store, register.subscribe()));
         tasks.spawn(founding.found());
         let voices = Voices {

@@ -15,6 +15,7 @@ pub mod peers;
 pub mod promise_file;
 pub mod server;
 mod store_access;
+mod store_leader;
 
 use std::path::PathBuf;
 

@@ -33,6 +33,8 @@ pub enum Request {
     Register,
     /// No contact any more.
     Unregister,
+    /// Another leader of the store's own.
+    MoveLeader,
 }
 
 /// What became of a request that failed.
@@ -134,6 +136,7 @@ impl fmt::Display for Request {
             Request::Renew => "renew the lease",
             Request::Register => "register a node",
             Request::Unregister => "take a node out of the address book",
+            Request::MoveLeader => "move the store's own leader to another member",
         })
     }
 }
@@ -147,7 +150,8 @@ impl Request {
             | Request::Swap
             | Request::Renew
             | Request::Register
-            | Request::Unregister => true,
+            | Request::Unregister
+            | Request::MoveLeader => true,
         }
     }
 

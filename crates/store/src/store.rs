@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
+use manada_model::address::HostAddress;
 use manada_model::{HerdName, NodeName};
 
 use crate::access::{Access, AccessError};
@@ -132,6 +133,14 @@ impl Store {
         self.engine.unregister(name).await
     }
 
+    /// Sees to it that the store's own leader is not on this host, whose addresses are `own`, if
+    /// another member can lead: a lost host then costs one election, and not two of which the
+    /// second waits for the first. For whoever renews the lease; it asks nothing as long as the
+    /// renewals show no election of the store. Says whether the leader was moved.
+    pub async fn keep_leader_off(&self, own: &[HostAddress]) -> Result<bool, StoreError> {
+        self.engine.keep_leader_off(own).await
+    }
+
     /// Tells what is there, and then each change, until it is dropped. To be called within a
     /// tokio runtime.
     pub fn watch(&self) -> Watch {
@@ -160,6 +169,8 @@ pub(crate) trait Engine: Send + Sync {
     fn register<'a>(&'a self, contact: &'a Contact) -> Pending<'a, ()>;
 
     fn unregister<'a>(&'a self, name: &'a NodeName) -> Pending<'a, ()>;
+
+    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, bool>;
 
     fn watch(&self) -> Watch;
 }

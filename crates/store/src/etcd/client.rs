@@ -90,6 +90,42 @@ impl Client {
         self.bounded(request, &sent, asked).await
     }
 
+    /// All members.
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Asks that very member for something, over a connection of its own.
+    pub(super) async fn call_member(
+        &self,
+        endpoint: &Endpoint,
+        request: Request,
+        path: &'static str,
+        body: Value,
+    ) -> Result<Bytes, StoreError> {
+        let sent = Sent::default();
+        let asked = async {
+            let opened = Connection::open(endpoint, self.tls.as_ref()).await;
+            let connection = opened.map_err(|error| Cause::Unreachable {
+                endpoint: endpoint.clone(),
+                error,
+            })?;
+            let token = locked(&self.token).clone();
+            let body = Bytes::from(body.to_string());
+            let (connection, response) = self
+                .send(connection, path, body, token.as_deref(), &sent)
+                .await?;
+            read(&connection, response).await
+        };
+        let asked = timeout(REQUEST_MAX, asked).await;
+        asked
+            .unwrap_or(Err(Cause::TimedOut))
+            .map_err(|cause| match effect(&cause, &sent) {
+                Effect::NotDone => request.not_done(cause),
+                Effect::Unknown => request.in_doubt(cause),
+            })
+    }
+
     /// Takes no connection again that was opened before: they may all hang.
     pub(super) fn reconnect(&self) {
         locked(&self.idle).clear();
@@ -172,7 +208,19 @@ impl Client {
                 }
             }
         }
-        let mut connection = self.connect().await?;
+        let connection = self.connect().await?;
+        self.send(connection, path, body, token, sent).await
+    }
+
+    /// Sends over a connection that was just opened.
+    async fn send(
+        &self,
+        mut connection: Connection,
+        path: &'static str,
+        body: Bytes,
+        token: Option<&str>,
+        sent: &Sent,
+    ) -> Result<(Connection, Response<Incoming>), Cause> {
         let message = message(connection.endpoint(), path, body, token);
         sent.note();
         match connection.send(message).await {
@@ -238,21 +286,7 @@ impl Client {
         connection: Connection,
         response: Response<Incoming>,
     ) -> Result<Bytes, Cause> {
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let bytes = match body.collect().await {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(Cause::TooLong {
-                    max_bytes: ANSWER_BYTES_MAX,
-                });
-            }
-            Err(error) => {
-                return Err(Cause::AnswerBroke {
-                    endpoint: connection.endpoint().clone(),
-                    error,
-                });
-            }
-        };
+        let bytes = read(&connection, response).await?;
         let mut idle = locked(&self.idle);
         if idle.len() < IDLE_MAX {
             idle.push(connection);
@@ -272,6 +306,21 @@ impl Sent {
 
     fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Reads an answer to its end.
+async fn read(connection: &Connection, response: Response<Incoming>) -> Result<Bytes, Cause> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    match body.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Cause::TooLong {
+            max_bytes: ANSWER_BYTES_MAX,
+        }),
+        Err(error) => Err(Cause::AnswerBroke {
+            endpoint: connection.endpoint().clone(),
+            error,
+        }),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) const AUTHENTICATE: &str = "/v3/auth/authenticate";
 pub(super) const DELETE: &str = "/v3/kv/deleterange";
 pub(super) const PUT: &str = "/v3/kv/put";
 pub(super) const RANGE: &str = "/v3/kv/range";
+pub(super) const STATUS: &str = "/v3/maintenance/status";
+pub(super) const TRANSFER_LEADERSHIP: &str = "/v3/maintenance/transfer-leadership";
 pub(super) const TXN: &str = "/v3/kv/txn";
 pub(super) const WATCH: &str = "/v3/watch";
 
@@ -139,6 +141,11 @@ pub(super) fn delete(key: &str) -> Value {
     json!({ "key": encode(key) })
 }
 
+/// Has the leader that is asked hand over to that member.
+pub(super) fn transfer_leadership(to: u64) -> Value {
+    json!({ "targetID": to.to_string() })
+}
+
 /// A value as it is stored.
 pub(super) fn text(value: &impl Serialize) -> Result<String, Cause> {
     serde_json::to_string(value).map_err(|error| Cause::Malformed {
@@ -154,6 +161,61 @@ pub(super) fn token(answer: &[u8]) -> Result<String, Cause> {
         token: String,
     }
     parse("etcd's answer to a login", answer).map(|answer: Answer| answer.token)
+}
+
+/// What a member says of itself.
+#[derive(Clone, Copy)]
+pub(super) struct Status {
+    /// Its own number.
+    pub(super) member: u64,
+    /// The number of the cluster's leader; 0 where it knows none.
+    pub(super) leader: u64,
+    /// The term of that leader.
+    pub(super) term: u64,
+    /// How far it has applied the log.
+    pub(super) applied: u64,
+}
+
+/// Reads the answer to a question for the status.
+pub(super) fn status(answer: &[u8]) -> Result<Status, Cause> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        header: Responder,
+        #[serde(default, deserialize_with = "number")]
+        leader: u64,
+        #[serde(deserialize_with = "number")]
+        raft_term: u64,
+        #[serde(deserialize_with = "number")]
+        raft_applied_index: u64,
+    }
+    #[derive(Deserialize)]
+    struct Responder {
+        #[serde(deserialize_with = "number")]
+        member_id: u64,
+    }
+    let answer: Answer = parse("etcd's answer about a member", answer)?;
+    Ok(Status {
+        member: answer.header.member_id,
+        leader: answer.leader,
+        term: answer.raft_term,
+        applied: answer.raft_applied_index,
+    })
+}
+
+/// The term of etcd's leader as of which a request was answered, where the answer says it.
+pub(super) fn term(answer: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Answer {
+        header: Term,
+    }
+    #[derive(Deserialize)]
+    struct Term {
+        #[serde(deserialize_with = "number")]
+        raft_term: u64,
+    }
+    let answer: Answer = serde_json::from_slice(answer).ok()?;
+    Some(answer.header.raft_term)
 }
 
 /// Reads the answer to [`Keys::put_if`].

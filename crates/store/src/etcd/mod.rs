@@ -3,6 +3,7 @@
 mod client;
 mod connection;
 mod gateway;
+mod leadership;
 mod tls;
 mod watch;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
+use manada_model::address::HostAddress;
 use manada_model::{HerdName, NodeName};
 
 use crate::access::{Access, AccessError};
@@ -20,11 +22,13 @@ use crate::store::{Engine, Pending, Renewal, Snapshot, Swap};
 use crate::watch::Watch;
 use client::Client;
 use gateway::{Found, Keys};
+use leadership::Leadership;
 
 /// A herd's keys in an etcd cluster.
 pub(crate) struct Etcd {
     client: Arc<Client>,
     keys: Arc<Keys>,
+    leadership: Leadership,
 }
 
 impl Etcd {
@@ -38,6 +42,7 @@ impl Etcd {
         Ok(Etcd {
             client: Arc::new(Client::new(tls, endpoints, access)?),
             keys: Arc::new(Keys::new(prefix, herd)),
+            leadership: Leadership::default(),
         })
     }
 
@@ -51,6 +56,7 @@ impl Etcd {
     ) -> Result<Result<Revision, Found>, StoreError> {
         let body = self.keys.put_if(expected, key, value);
         let answer = self.client.call(request, gateway::TXN, body).await?;
+        self.leadership.note(&answer);
         // The answer came, so the transaction is decided; an answer that can't be read leaves
         // open how.
         gateway::decided(&answer).map_err(|cause| request.in_doubt(cause))
@@ -117,6 +123,10 @@ impl Engine for Etcd {
                 .await?;
             Ok(())
         })
+    }
+
+    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, bool> {
+        Box::pin(self.leadership.keep_off(&self.client, own))
     }
 
     fn watch(&self) -> Watch {

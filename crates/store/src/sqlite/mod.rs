@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
+use manada_model::address::HostAddress;
 use manada_model::{HerdName, NodeName};
 use rusqlite::Connection;
 use serde::Serialize;
@@ -169,6 +170,11 @@ impl Engine for Sqlite {
             statements::unregister(connection, herd, &name)
         };
         Box::pin(self.run(Request::Unregister, work))
+    }
+
+    /// A file has no leader.
+    fn keep_leader_off<'a>(&'a self, _: &'a [HostAddress]) -> Pending<'a, bool> {
+        Box::pin(async { Ok(false) })
     }
 
     fn watch(&self) -> Watch {
