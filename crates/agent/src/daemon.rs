@@ -21,8 +21,8 @@ use crate::clock;
 use crate::glance::Glance;
 use crate::journal::{Event, Journal};
 use crate::orders::{
-    DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders, ServerOrders, StoreOrders,
-    Told,
+    CONNECTED_WITHIN, DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders,
+    ServerOrders, StoreOrders, Told,
 };
 use crate::peers::{Book, Outbox, Received};
 
@@ -82,6 +82,8 @@ pub(crate) struct Daemon {
     store: StoreState,
     server: Option<(ServerFacts, Moment)>,
     lease: Option<(Lease, Moment)>,
+    /// When the leader's server is asked, if no sign of life comes until then.
+    probe_due: Option<Moment>,
     led: Option<Epoch>,
     reigns_begun: u64,
     ending: bool,
@@ -102,6 +104,7 @@ impl Daemon {
             store: StoreState::Unreachable,
             server: None,
             lease: None,
+            probe_due: None,
             led: None,
             reigns_begun: 0,
             ending: false,
@@ -132,6 +135,7 @@ impl Daemon {
                 }
                 () = tokio::time::sleep(round) => {}
             }
+            self.probe_ahead();
             self.fire_timers();
         }
         self.note(Event::Ended);
@@ -139,8 +143,27 @@ impl Daemon {
 
     /// Until a timer is due, or the round is over.
     fn until_next_round(&self) -> Duration {
-        let due = self.core.poll_timeout().map(|(due, _)| clock::until(due));
-        due.unwrap_or(ROUND_MAX).min(ROUND_MAX)
+        let timer = self.core.poll_timeout().map(|(due, _)| due);
+        let due = timer.into_iter().chain(self.probe_due).min();
+        due.map_or(ROUND_MAX, clock::until).min(ROUND_MAX)
+    }
+
+    /// Begins to ask the leader's server shortly before its lease lapses, so that the core has the
+    /// answer as soon as it wants it.
+    fn probe_ahead(&mut self) {
+        if self.probe_due.is_none_or(|due| due > clock::now()) {
+            return;
+        }
+        self.probe_due = None;
+        let Some(record) = self.core.record() else {
+            return;
+        };
+        let leader = record.value.leader.clone();
+        let Some(leader) = leader.filter(|leader| *leader != self.own.name) else {
+            return;
+        };
+        let epoch = record.value.epoch;
+        self.hands.probe.begin(ProbeOrder { leader, epoch });
     }
 
     fn fire_timers(&mut self) {
@@ -238,7 +261,11 @@ impl Daemon {
             }
             Change::RecordGone => tracing::error!("the store has no record any more"),
             Change::Lease(lease) => {
-                self.lease = Some((lease.clone(), clock::now()));
+                let now = clock::now();
+                let ahead = lease.holds_for.saturating_sub(CONNECTED_WITHIN);
+                self.probe_due = Some(now + ahead);
+                self.hands.probe.forget();
+                self.lease = Some((lease.clone(), now));
                 self.hear(Input::Lease(lease));
             }
             Change::Contact(contact) => {

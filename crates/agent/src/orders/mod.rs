@@ -11,7 +11,7 @@ use manada_core::input::{LeaderServer, Outcome};
 use manada_core::server::ServerFacts;
 
 pub(crate) use deadman::DeadmanOrders;
-pub(crate) use probe::{Probe, ProbeOrder};
+pub(crate) use probe::{CONNECTED_WITHIN, Probe, ProbeOrder};
 pub(crate) use promise::PromiseOrders;
 pub(crate) use server::{Pace, ServerEyes, ServerOrders};
 pub(crate) use store::StoreOrders;
