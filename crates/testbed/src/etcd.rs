@@ -7,11 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::daemon::{Daemon, find_program};
 use crate::host::Host;
 use crate::programs::Missing;
-use crate::wait::wait_until;
+use crate::wait::{poll_until, wait_until};
 
 /// The port for clients.
 const CLIENT_PORT: u16 = 2379;
@@ -19,6 +20,8 @@ const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
 /// How long a member may take to say whether it is well.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long it may take until another member leads.
+const LEADER_MAX: Duration = Duration::from_secs(10);
 
 /// The cluster. Its members end when it is dropped.
 #[derive(Debug)]
@@ -33,6 +36,13 @@ struct Member {
     directory: PathBuf,
     arguments: Vec<String>,
     daemon: Mutex<Option<Daemon>>,
+}
+
+/// What a member says of itself.
+struct Status {
+    member: String,
+    leads: bool,
+    term: Option<u64>,
 }
 
 impl EtcdCluster {
@@ -112,6 +122,60 @@ impl EtcdCluster {
         self.members.iter().all(Member::is_well)
     }
 
+    /// The host whose member leads the others.
+    pub fn leader(&self) -> Option<&Host> {
+        let says = self.members.iter().filter_map(|member| {
+            let status = member.status().ok()?;
+            status.leads.then_some((status.term, member))
+        });
+        // One that has lost its place may not know yet.
+        let (_, leader) = says.max_by_key(|(term, _)| *term)?;
+        Some(&leader.host)
+    }
+
+    /// Has the member on that host lead the others; says whether it does.
+    pub fn make_leader(&self, host: &Host) -> bool {
+        let is_there = || {
+            self.leader()
+                .is_some_and(|leader| leader.name() == host.name())
+        };
+        poll_until(LEADER_MAX, || {
+            if is_there() {
+                return true;
+            }
+            let (Some(leader), Some(heir)) = (self.leader(), self.on(host).next()) else {
+                return false;
+            };
+            let Some(leader) = self.on(leader).next() else {
+                return false;
+            };
+            if let Ok(status) = heir.status() {
+                let body = format!(r#"{{"targetID":"{}"}}"#, status.member);
+                // Whether it was done is seen by whoever leads then.
+                leader
+                    .post("/v3/maintenance/transfer-leadership", &body)
+                    .ok();
+            }
+            is_there()
+        })
+    }
+
+    /// The sum, over all members, of what those of their metrics say whose name is `name`.
+    pub fn metric(&self, name: &str) -> f64 {
+        let of_member = |member: &Member| {
+            let answer = member
+                .ask("GET /metrics HTTP/1.0\r\n\r\n")
+                .unwrap_or_default();
+            let samples = answer.lines().filter(|line| {
+                let rest = line.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
+            });
+            let values = samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            values.sum::<f64>()
+        };
+        self.members.iter().map(of_member).sum()
+    }
+
     fn signal(&self, host: &Host, signal: Signal) {
         for member in self.on(host) {
             if let Some(daemon) = member.daemon().as_ref() {
@@ -140,15 +204,36 @@ impl EtcdCluster {
 impl Member {
     /// What `/health` answers.
     fn is_well(&self) -> bool {
-        let asked = || -> io::Result<String> {
-            let mut stream = self.host.connect(self.host.address(), CLIENT_PORT)?;
-            stream.set_read_timeout(Some(ANSWER_MAX))?;
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        asked().is_ok_and(|answer| answer.contains(r#""health":"true""#))
+        self.ask("GET /health HTTP/1.0\r\n\r\n")
+            .is_ok_and(|answer| answer.contains(r#""health":"true""#))
+    }
+
+    fn status(&self) -> io::Result<Status> {
+        let answer = self.post("/v3/maintenance/status", "{}")?;
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let said: Value = serde_json::from_str(body)?;
+        let member = said["header"]["member_id"].as_str().unwrap_or_default();
+        Ok(Status {
+            member: member.to_owned(),
+            leads: said["leader"].as_str() == Some(member),
+            term: said["raftTerm"].as_str().and_then(|term| term.parse().ok()),
+        })
+    }
+
+    fn post(&self, path: &str, body: &str) -> io::Result<String> {
+        let length = body.len();
+        self.ask(&format!(
+            "POST {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn ask(&self, request: &str) -> io::Result<String> {
+        let mut stream = self.host.connect(self.host.address(), CLIENT_PORT)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {

@@ -24,6 +24,9 @@ use crate::workload::{self, Server};
 /// How long a herd may take to come up.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// How many members etcd has, on the first hosts.
+const STORE_MEMBERS_MAX: usize = 3;
+
 /// The pause between two looks at a whole herd.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -106,7 +109,8 @@ impl ProtectedHerd {
     ) -> Result<ProtectedHerd, Missing> {
         let network = Network::new()?;
         let hosts: Vec<Host> = names.iter().map(|name| network.host(name)).collect();
-        let etcd = EtcdCluster::start(&hosts, &homes(&hosts))?;
+        let with_store = &hosts[..hosts.len().min(STORE_MEMBERS_MAX)];
+        let etcd = EtcdCluster::start(with_store, &homes(with_store))?;
         let program = manada::install(&network, manada);
         let machines = hosts
             .iter()

@@ -15,7 +15,7 @@
 
 mod patroni;
 mod report;
-mod round;
+pub(super) mod round;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -47,6 +47,10 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     peer_rounds: u16,
 
+    /// Have the primary's host lead etcd when the fault comes.
+    #[arg(long)]
+    store_leader: bool,
+
     /// Only these faults.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Fault::ALL)]
     faults: Vec<Fault>,
@@ -70,6 +74,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
+    /// Whether the whole host is lost.
+    fn takes_the_host(self) -> bool {
+        matches!(self, Fault::Power | Fault::Silence)
+    }
+
     const ALL: [Fault; 4] = [
         Fault::Postmaster,
         Fault::Power,
@@ -145,7 +154,7 @@ impl Arguments {
                 let measured = Measured::start(subject, &manada, &programs)?;
                 for round in 0..rounds {
                     for fault in &self.faults {
-                        let outcome = measured.round(*fault)?;
+                        let outcome = measured.round(*fault, self.store_leader)?;
                         eprintln!(
                             "turn {}, round {}: {}, {}: {outcome}",
                             turn + 1,

@@ -31,21 +31,24 @@ impl Figures {
              | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
         );
         for ((subject, fault), outcomes) in &self.outcomes {
-            let away = sorted(outcomes, |outcome| outcome.away.as_secs_f64());
-            let whole = sorted(outcomes, |outcome| outcome.whole.as_secs_f64());
-            let violations: usize = outcomes.iter().map(|outcome| outcome.violations).sum();
+            let all: Vec<&Outcome> = outcomes.iter().collect();
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {:.2} s | {:.2} s | {:.2} s | {:.2} s | {:.1} s | {violations} |",
+                "| {} | {} {}",
                 subject.text(),
                 fault.text(),
-                outcomes.len(),
-                quantile(&away, 0.50),
-                quantile(&away, 0.90),
-                quantile(&away, 0.99),
-                quantile(&away, 1.0),
-                quantile(&whole, 0.50),
+                row(&all)
             );
+            let with = |outcome: &&Outcome| outcome.with_store_leader;
+            let with: Vec<&Outcome> = outcomes.iter().filter(with).collect();
+            if fault.takes_the_host() && !with.is_empty() {
+                let _ = writeln!(
+                    text,
+                    "| {} | of these, with etcd's leader {}",
+                    subject.text(),
+                    row(&with)
+                );
+            }
         }
         let acknowledged: usize = self
             .outcomes
@@ -74,8 +77,24 @@ impl Figures {
     }
 }
 
-fn sorted(outcomes: &[Outcome], of: impl Fn(&Outcome) -> f64) -> Vec<f64> {
-    let mut figures: Vec<f64> = outcomes.iter().map(of).collect();
+/// The figures of some rounds.
+fn row(outcomes: &[&Outcome]) -> String {
+    let away = sorted(outcomes, |outcome| outcome.away.as_secs_f64());
+    let whole = sorted(outcomes, |outcome| outcome.whole.as_secs_f64());
+    let violations: usize = outcomes.iter().map(|outcome| outcome.violations).sum();
+    format!(
+        "| {} | {:.2} s | {:.2} s | {:.2} s | {:.2} s | {:.1} s | {violations} |",
+        outcomes.len(),
+        quantile(&away, 0.50),
+        quantile(&away, 0.90),
+        quantile(&away, 0.99),
+        quantile(&away, 1.0),
+        quantile(&whole, 0.50),
+    )
+}
+
+fn sorted(outcomes: &[&Outcome], of: impl Fn(&Outcome) -> f64) -> Vec<f64> {
+    let mut figures: Vec<f64> = outcomes.iter().map(|outcome| of(outcome)).collect();
     figures.sort_by(f64::total_cmp);
     figures
 }

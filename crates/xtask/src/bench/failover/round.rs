@@ -12,7 +12,7 @@ use manada_testbed::{HerdNode, poll_until};
 use super::{Fault, Measured};
 
 /// How the client behaves: it retries soon, and gives up what is not answered.
-const MANNERS: Manners = Manners {
+pub(in crate::bench) const MANNERS: Manners = Manners {
     connect_max: Duration::from_millis(500),
     statement_max: Duration::from_secs(1),
     pause: Duration::from_millis(2),
@@ -20,7 +20,7 @@ const MANNERS: Manners = Manners {
 };
 
 /// How many writes are acknowledged before the fault, and after it.
-const WARM_UP: usize = 50;
+pub(in crate::bench) const WARM_UP: usize = 50;
 
 /// How long the herd may take until a write is acknowledged again, and until it is whole.
 const AWAY_MAX: Duration = Duration::from_secs(120);
@@ -36,23 +36,31 @@ pub(super) struct Outcome {
     pub(super) violations: usize,
     /// How many writes were acknowledged.
     pub(super) acknowledged: usize,
+    /// Whether etcd's leader was on the primary's host.
+    pub(super) with_store_leader: bool,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "writes away {:.3} s, whole {:.1} s later; {} acknowledged, {} violations",
+            "writes away {:.3} s, whole {:.1} s later; {} acknowledged, {} violations{}",
             self.away.as_secs_f64(),
             self.whole.as_secs_f64(),
             self.acknowledged,
-            self.violations
+            self.violations,
+            if self.with_store_leader {
+                "; etcd's leader was there"
+            } else {
+                ""
+            }
         )
     }
 }
 
 impl Measured {
-    pub(super) fn round(&self, fault: Fault) -> Result<Outcome, String> {
+    /// One round; with `store_leader`, etcd's leader is moved to the primary's host before.
+    pub(super) fn round(&self, fault: Fault, store_leader: bool) -> Result<Outcome, String> {
         let herd = &self.herd;
         herd.become_whole(AWAY_MAX)
             .map_err(|why| format!("the herd is not whole: {why}"))?;
@@ -73,6 +81,11 @@ impl Measured {
         let workload = Workload::start(vec![site], MANNERS, &recorder);
         written(&recorder, WARM_UP, Duration::ZERO)?;
 
+        if store_leader && !herd.etcd().make_leader(primary.host()) {
+            return Err("etcd's leader can't be moved".to_owned());
+        }
+        let leader = herd.etcd().leader();
+        let with_store_leader = leader.is_some_and(|leader| leader.name() == primary.name());
         let at = recorder.now();
         let lost = self.inflict(fault, primary)?;
         let back = |history: &History| first_after(history, fault, primary.name(), at);
@@ -109,6 +122,7 @@ impl Measured {
             whole,
             violations: violations.len(),
             acknowledged: history.acknowledged().count(),
+            with_store_leader,
         })
     }
 
@@ -160,7 +174,11 @@ fn is_synchronous(primary: &HerdNode, node: &HerdNode) -> bool {
 }
 
 /// Waits for so many acknowledged writes that were asked for after that time.
-fn written(recorder: &Recorder, count: usize, after: Duration) -> Result<(), String> {
+pub(in crate::bench) fn written(
+    recorder: &Recorder,
+    count: usize,
+    after: Duration,
+) -> Result<(), String> {
     let came = poll_until(AWAY_MAX, || {
         recorder.look(|history| {
             let later = history

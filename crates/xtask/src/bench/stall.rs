@@ -1,0 +1,202 @@
+//! `cargo xtask bench stall`: whether a short stall of the primary's host causes a failover.
+//!
+//! The herd of `bench failover`, with a disk for each host. The primary's disk, network or
+//! processor stands still for a moment, while a client writes. A failover would be seen by another
+//! primary, or by another timeline of the same one.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a benchmark is for"
+)]
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use manada_testbed::checker::{History, Recorder};
+use manada_testbed::faults::Partition;
+use manada_testbed::workload::{Site, TABLE, Workload};
+use manada_testbed::{HerdNode, Programs, ProtectedHerd};
+
+use super::failover::round::{MANNERS, WARM_UP, written};
+use super::lab::build;
+
+const NAMES: [&str; 3] = ["db1", "db2", "db3"];
+
+/// How long a stall takes: no reason for a failover.
+const STALL: Duration = Duration::from_millis(1500);
+
+/// How long a failover might still begin afterwards: longer than a lease.
+const AFTERMATH: Duration = Duration::from_millis(2500);
+
+/// How long a herd may take to be whole.
+const WHOLE_MAX: Duration = Duration::from_secs(120);
+
+/// What `cargo xtask bench stall` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// How often each stall happens.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    rounds: u16,
+
+    /// The program to measure [default: built from here, as it is shipped].
+    #[arg(long, value_name = "PROGRAM")]
+    manada: Option<PathBuf>,
+}
+
+/// What stands still.
+#[derive(Clone, Copy)]
+enum Part {
+    Disk,
+    Network,
+    Processor,
+}
+
+/// What came of a stall.
+struct Outcome {
+    /// The longest time between two acknowledged writes.
+    away: Duration,
+    failed_over: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    match arguments.measure() {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench stall: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Arguments {
+    fn measure(&self) -> Result<String, String> {
+        let programs = Programs::any().map_err(|error| error.to_string())?;
+        let manada = match &self.manada {
+            Some(manada) => manada.clone(),
+            None => build()?,
+        };
+        let herd = ProtectedHerd::start_to_fail(&manada, &programs, &NAMES)
+            .map_err(|error| error.to_string())?;
+        herd.prepare_for_clients();
+        let mut report = "| stall of 1.5 s | times | failovers | writes away, p50 | max |\n\
+             | --- | ---: | ---: | ---: | ---: |\n"
+            .to_owned();
+        for part in [Part::Disk, Part::Network, Part::Processor] {
+            let mut outcomes = Vec::new();
+            for round in 1..=self.rounds {
+                let outcome = suffer(&herd, part)?;
+                eprintln!(
+                    "{}, round {round}: writes away {:.3} s{}",
+                    part.text(),
+                    outcome.away.as_secs_f64(),
+                    if outcome.failed_over {
+                        ", a failover"
+                    } else {
+                        ""
+                    }
+                );
+                outcomes.push(outcome);
+            }
+            report.push_str(&row(part, &mut outcomes));
+        }
+        Ok(report)
+    }
+}
+
+impl Part {
+    fn text(self) -> &'static str {
+        match self {
+            Part::Disk => "disk",
+            Part::Network => "network",
+            Part::Processor => "processor",
+        }
+    }
+
+    fn stall(self, node: &HerdNode) {
+        match self {
+            Part::Disk => {
+                let disk = node.disk().expect("a herd that is to fail");
+                disk.stall();
+                sleep(STALL);
+                disk.go_on();
+            }
+            Part::Network => {
+                let partition = Partition::isolating(node.host());
+                sleep(STALL);
+                partition.heal();
+            }
+            Part::Processor => {
+                node.host().pause();
+                sleep(STALL);
+                node.host().resume();
+            }
+        }
+    }
+}
+
+fn suffer(herd: &ProtectedHerd, part: Part) -> Result<Outcome, String> {
+    let whole = || {
+        let whole = herd.become_whole(WHOLE_MAX);
+        whole.map_err(|why| format!("the herd is not whole: {why}\n{}", herd.last_words()))
+    };
+    whole()?;
+    let primary = herd.primary();
+    primary.try_sql(&format!("TRUNCATE {TABLE}"))?;
+    let before = (primary.name(), timeline(primary)?);
+    let recorder = Arc::new(Recorder::new());
+    let site = Site {
+        host: herd.client().clone(),
+        servers: herd.servers(),
+        writers: 1,
+        readers: 0,
+        settled: false,
+    };
+    let workload = Workload::start(vec![site], MANNERS, &recorder);
+    written(&recorder, WARM_UP, Duration::ZERO)?;
+    part.stall(primary);
+    sleep(AFTERMATH);
+    written(&recorder, WARM_UP, recorder.now())?;
+    workload.stop();
+    whole()?;
+    let primary = herd.primary();
+    Ok(Outcome {
+        away: longest_pause(&recorder.history()),
+        failed_over: (primary.name(), timeline(primary)?) != before,
+    })
+}
+
+/// The timeline that the primary writes.
+fn timeline(primary: &HerdNode) -> Result<String, String> {
+    primary.try_sql("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)")
+}
+
+fn longest_pause(history: &History) -> Duration {
+    let mut ends: Vec<Duration> = history.acknowledged().map(|write| write.ended).collect();
+    ends.sort_unstable();
+    let pauses = ends.windows(2).map(|pair| pair[1] - pair[0]);
+    pauses.max().unwrap_or_default()
+}
+
+fn row(part: Part, outcomes: &mut [Outcome]) -> String {
+    outcomes.sort_by_key(|outcome| outcome.away);
+    let failovers = outcomes.iter().filter(|outcome| outcome.failed_over);
+    let mut row = String::new();
+    let _ = writeln!(
+        row,
+        "| {} | {} | {} | {:.2} s | {:.2} s |",
+        part.text(),
+        outcomes.len(),
+        failovers.count(),
+        outcomes[outcomes.len() / 2].away.as_secs_f64(),
+        outcomes[outcomes.len() - 1].away.as_secs_f64()
+    );
+    row
+}
