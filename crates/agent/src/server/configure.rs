@@ -63,14 +63,19 @@ impl Shared {
     }
 
     /// Writes a change, and says whether there was one.
-    pub(super) fn write(&self, mut change: Change) -> Result<bool, OrderError> {
+    pub(super) fn write(&self, change: Change) -> Result<bool, OrderError> {
         let mut changed = change.settings != change.before;
         if let Some(door) = change.door {
             changed |= self.write_access(door)?;
         }
-        if !changed {
-            return Ok(false);
+        if changed {
+            self.write_as_next(change)?;
         }
+        Ok(changed)
+    }
+
+    /// Writes the settings, with the next number.
+    fn write_as_next(&self, mut change: Change) -> Result<(), OrderError> {
         let number = change
             .before
             .value(CHANGE)
@@ -84,7 +89,7 @@ impl Shared {
         let config_file = &self.node.file.config_file;
         let owner = FileOwner::like(config_file).map_err(OrderError::io("read", config_file))?;
         change.settings.write(&path, owner)?;
-        Ok(true)
+        Ok(())
     }
 
     pub(super) fn write_access(&self, door: Door) -> Result<bool, OrderError> {
@@ -100,7 +105,11 @@ impl Shared {
         if self.write(change)? {
             reload(&self.node.file.data_directory)?;
         }
-        let session = self.have_read().await?;
+        let mut session = self.have_read().await?;
+        if self.take_back(&session).await? {
+            self.write_as_next(self.change()?)?;
+            session = self.have_read().await?;
+        }
         if rules_changed {
             prove_rules(&session).await?;
         }

@@ -11,6 +11,7 @@ mod local_wal;
 mod look;
 mod members;
 mod obedience;
+mod overrides;
 mod policy;
 mod power;
 mod rejoin;

@@ -54,6 +54,7 @@ impl Shared {
         }
         self.forbid_archiving()?;
         self.write(change)?;
+        self.take_back_at_rest()?;
         self.place_standby_signal()?;
         self.start().await?;
         if let Ok(session) = self.open().await {
@@ -79,6 +80,7 @@ impl Shared {
         change.door(Door::Closed);
         self.forbid_archiving()?;
         self.write(change)?;
+        self.take_back_at_rest()?;
         self.remove_standby_signal()?;
         self.start().await?;
         match self.open().await {

@@ -249,6 +249,14 @@ impl Bird {
         }
     }
 
+    /// As somebody does behind the agent's back.
+    pub(crate) async fn alter_system(&self, what: &str) {
+        let session = self.session().await;
+        let set = format!("ALTER SYSTEM SET {what}");
+        session.batch_execute(&set).await.expect("set");
+        self.value("SELECT pg_reload_conf()::text").await;
+    }
+
     pub(crate) async fn value(&self, sql: &str) -> String {
         let session = self.session().await;
         match session.query_one(sql, &[]).await {

@@ -98,3 +98,36 @@ pub(crate) fn a_standby_takes_over_and_the_other_follows(programs: Programs) -> 
     });
     Ok(())
 }
+
+pub(crate) fn what_alter_system_sets_does_not_outlast_an_order() -> TestOutcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        let policy = Enforced::Policy(any_1(&["n2"]));
+        n1.done(Order::Enforce(policy.clone())).await;
+        n1.alter_system("synchronous_standby_names = ''").await;
+        n1.primary_that("waits for nobody", |facts| facts.enforced != policy)
+            .await;
+        n1.done(Order::Enforce(policy.clone())).await;
+        n1.primary_that("waits again", |facts| facts.enforced == policy)
+            .await;
+
+        let leader = n2.value("SHOW primary_conninfo").await;
+        let leader = format!("primary_conninfo = '{}'", leader.replace('\'', "''"));
+        n2.alter_system(&leader).await;
+        n2.done(Order::StopReceiving).await;
+        let facts = n2.standby_that("is settled", |facts| facts.settled).await;
+        assert_eq!((facts.follows, facts.streams), (None, false));
+
+        // A server that is killed before the agent sees it.
+        n1.alter_system("synchronous_standby_names = ''").await;
+        n1.done(Order::Stop(Stop::Immediate)).await;
+        n1.done(Order::StartPrimary).await;
+        n1.primary_that("acknowledges nothing", |facts| {
+            facts.enforced == Enforced::Nobody
+        })
+        .await;
+    });
+    Ok(())
+}

@@ -7,7 +7,9 @@ mod looking;
 mod rejoining;
 
 use gate::{a_closed_gate_lets_in_the_herd_alone, rules_with_a_mistake_are_told};
-use leading::a_standby_takes_over_and_the_other_follows;
+use leading::{
+    a_standby_takes_over_and_the_other_follows, what_alter_system_sets_does_not_outlast_an_order,
+};
 use looking::{
     a_clean_stop_tells_where_the_wal_ends, a_death_is_known_at_once_whoever_started_the_server,
     a_policy_is_in_force_only_when_the_checkpointer_obeys,
@@ -34,6 +36,7 @@ manada_testbed::trials![
     a_server_without_room_for_sessions_is_seen,
     a_killed_leader_comes_back_and_its_tail_is_saved,
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
+    what_alter_system_sets_does_not_outlast_an_order,
     two_servers_on_one_timeline_are_told_apart,
     a_configuration_that_lies_elsewhere_stays_there,
     a_rejoin_may_be_broken_off_at_any_moment,

@@ -1,0 +1,99 @@
+//! What `ALTER SYSTEM` says of the settings that the agent alone may make, and taking it back.
+//!
+//! `postgresql.auto.conf` is read last. A policy there would have commits wait for others than the
+//! herd has published, and a server to follow there would have a node confirm what its promise
+//! forbids; where it stays, no order to the contrary can be carried out.
+
+use std::fs;
+use std::io;
+
+use manada_postgres::Session;
+use manada_postgres::replace_file::{FileOwner, replace_file};
+
+use super::Shared;
+use super::error::OrderError;
+
+/// What no failover is safe without.
+const OWN: [&str; 3] = [
+    "synchronous_standby_names",
+    "primary_conninfo",
+    "restore_command",
+];
+
+/// What `ALTER SYSTEM` writes.
+const AUTO_FILE: &str = "postgresql.auto.conf";
+
+impl Shared {
+    /// Takes back what stands there, with a running server. Says whether there was anything; then the
+    /// server is to read its settings again.
+    pub(super) async fn take_back(&self, session: &Session) -> Result<bool, OrderError> {
+        let names = self.overrides()?;
+        for name in &names {
+            let reset = format!("ALTER SYSTEM RESET {name}");
+            let reset = session.batch_execute(&reset).await;
+            reset.map_err(OrderError::sql("take back what ALTER SYSTEM has set"))?;
+            tracing::warn!(
+                name,
+                "ALTER SYSTEM had set what the herd decides: taken back"
+            );
+        }
+        Ok(!names.is_empty())
+    }
+
+    /// The same for a server that does not run.
+    pub(super) fn take_back_at_rest(&self) -> Result<(), OrderError> {
+        let names = self.overrides()?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let path = self.node.file.data_directory.join(AUTO_FILE);
+        let text = fs::read_to_string(&path).map_err(OrderError::io("read", &path))?;
+        let kept: String = text
+            .split_inclusive('\n')
+            .filter(|line| own_name(line).is_none())
+            .collect();
+        let owner = FileOwner::like(&path).map_err(OrderError::io("look at", &path))?;
+        replace_file(&path, &kept, owner)?;
+        tracing::warn!(
+            ?names,
+            "ALTER SYSTEM had set what the herd decides: taken back"
+        );
+        Ok(())
+    }
+
+    fn overrides(&self) -> Result<Vec<&'static str>, OrderError> {
+        let path = self.node.file.data_directory.join(AUTO_FILE);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().filter_map(own_name).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(source) => Err(OrderError::io("read", &path)(source)),
+        }
+    }
+}
+
+/// Which of the agent's own settings a line of the file makes. `ALTER SYSTEM` writes `name = 'value'`
+/// on one line each (`write_auto_conf_file` in `guc.c`).
+fn own_name(line: &str) -> Option<&'static str> {
+    let name = line.split('=').next()?.trim();
+    OWN.into_iter().find(|own| own.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_agents_own_settings_are_found() {
+        assert_eq!(
+            own_name("Synchronous_Standby_Names = ''"),
+            Some("synchronous_standby_names")
+        );
+        assert_eq!(
+            own_name("primary_conninfo='host=a'"),
+            Some("primary_conninfo")
+        );
+        for line in ["work_mem = '1MB'", "# primary_conninfo = ''", "", "="] {
+            assert_eq!(own_name(line), None, "{line}");
+        }
+    }
+}
