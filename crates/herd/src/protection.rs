@@ -87,6 +87,35 @@ pub fn settings(
     Ok(settings)
 }
 
+/// The settings of a node that has lost its own with its data: those of the server that was cloned,
+/// and this node's in place of what is that one's alone.
+pub fn settings_anew(cloned: ManagedSettings, node: &Node) -> Result<ManagedSettings, Unquotable> {
+    let mut settings = cloned;
+    if let Some(command) = settings.value("archive_command")
+        && let Some((push, _)) = command.split_once(HOME)
+    {
+        let push = push.to_owned();
+        settings.set(Setting::new(
+            "archive_command",
+            push,
+            "Durable before it says so, and never overwrites.",
+        ));
+    }
+    let mut own = managed::shared(&node.file, &node.home);
+    let places = managed::listening(&node.file).into_iter();
+    for setting in places.chain(managed::own_server(&node.file)) {
+        own.set(setting);
+    }
+    for setting in own.iter() {
+        settings.set(setting.clone());
+    }
+    for setting in self::settings(&settings, &node.home, true)? {
+        settings.set(setting);
+    }
+    follow_nobody(&mut settings);
+    Ok(settings)
+}
+
 /// Has the node follow the server at `leader`, of whose slot for this node it takes its WAL.
 pub fn follow(settings: &mut ManagedSettings, node: &Node, leader: Endpoint) {
     for mut setting in managed::standby(&node.file, &node.home, &[leader]) {

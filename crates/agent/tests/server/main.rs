@@ -20,6 +20,7 @@ use rejoining::{
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
     a_configuration_that_lies_elsewhere_stays_there,
     a_killed_leader_comes_back_and_its_tail_is_saved, a_rejoin_may_be_broken_off_at_any_moment,
+    data_that_somebody_has_removed_is_cloned_with_the_nodes_own_settings,
     two_servers_on_one_timeline_are_told_apart,
 };
 
@@ -36,6 +37,7 @@ manada_testbed::trials![
     a_server_without_room_for_sessions_is_seen,
     a_killed_leader_comes_back_and_its_tail_is_saved,
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,
+    data_that_somebody_has_removed_is_cloned_with_the_nodes_own_settings,
     what_alter_system_sets_does_not_outlast_an_order,
     two_servers_on_one_timeline_are_told_apart,
     a_configuration_that_lies_elsewhere_stays_there,

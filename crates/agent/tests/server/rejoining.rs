@@ -204,6 +204,39 @@ pub(crate) fn a_rejoin_may_be_broken_off_at_any_moment() -> Outcome {
     Ok(())
 }
 
+pub(crate) fn data_that_somebody_has_removed_is_cloned_with_the_nodes_own_settings() -> Outcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        n2.done(Order::Stop(Stop::Fast)).await;
+        let own = "SELECT current_setting('cluster_name') || ' ' || current_setting('port')";
+        let expected = format!("{} {}", n2.node.file.name, n2.node.file.port);
+        for leaves_an_empty_directory in [false, true] {
+            let data = &n2.node.file.data_directory;
+            fs::remove_dir_all(data).expect("removed");
+            if leaves_an_empty_directory {
+                fs::create_dir(data).expect("made");
+            }
+            assert_eq!(n2.look().await, ServerFacts::Unusable);
+            n2.done(Order::Rejoin {
+                leader: name("n1"),
+                diverged_at: None,
+                rung: Rung::Clone,
+            })
+            .await;
+            let follow = Some(name("n1"));
+            n2.done(Order::StartStandby { follow }).await;
+            n2.standby_that("streams", |facts| facts.streams).await;
+            assert_eq!(n2.value(own).await, expected);
+            n1.done(Order::Enforce(Enforced::Policy(any_1(&["n2"]))))
+                .await;
+            n2.done(Order::Stop(Stop::Fast)).await;
+        }
+    });
+    Ok(())
+}
+
 pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help() -> Outcome {
     let programs = Programs::any()?;
     block_on(async {

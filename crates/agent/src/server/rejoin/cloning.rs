@@ -4,9 +4,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use manada_herd::protection;
 use manada_postgres::Session;
 use manada_postgres::conninfo::Endpoint;
 use manada_postgres::durable::sync_directory;
+use manada_postgres::settings::{FILE_NAME, ManagedSettings};
 use manada_wal::clone::{CloneRequest, CloneSlot, ExtraFile};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -40,13 +42,25 @@ impl Shared {
             path: "standby.signal".to_owned(),
             contents: Vec::new(),
         }];
-        for (path, text) in self.own_configuration()? {
-            files.push(ExtraFile {
-                path,
-                contents: text.into_bytes(),
-            });
-        }
-        request.configure = Some(Box::new(move |_| Ok(files)));
+        let own = self.own_configuration()?;
+        let settings_file = self.node.file.settings_file();
+        let lost = own.is_empty() && settings_file.starts_with(&self.node.file.data_directory);
+        files.extend(own.into_iter().map(|(path, text)| ExtraFile {
+            path,
+            contents: text.into_bytes(),
+        }));
+        let node = self.node.clone();
+        request.configure = Some(Box::new(move |clone| {
+            if lost {
+                let cloned = ManagedSettings::read(&clone.join(FILE_NAME))?;
+                let settings = protection::settings_anew(cloned, &node)?;
+                files.push(ExtraFile {
+                    path: FILE_NAME.to_owned(),
+                    contents: settings.render()?.into_bytes(),
+                });
+            }
+            Ok(files)
+        }));
         let cloned = manada_wal::clone::run(request, |_| {}).await;
         cloned.map_err(RejoinError::from)?;
         Ok(exchange(&beside, &data_directory)?)

@@ -111,12 +111,17 @@ impl Shared {
     }
 }
 
-/// The files at the top of a directory whose names end in `.conf`.
+/// The files at the top of a directory whose names end in `.conf`; none where somebody has removed
+/// the directory.
 fn configuration_in(directory: &Path) -> Result<Vec<(String, String)>, RejoinError> {
     let failed = RejoinError::io("read", directory);
     let mut files = Vec::new();
     let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    for entry in entries.map_err(failed)? {
+    let entries = match entries {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let path = entry.path();
         let failed = RejoinError::io("read", &path);
         let name = entry.file_name().into_string().unwrap_or_default();
