@@ -34,6 +34,7 @@ trials![
     a_server_of_debians_cluster_tools_is_restarted_by_them,
     the_configuration_is_found_before_the_first_start_and_after,
     a_server_that_was_killed_starts_again,
+    a_killed_server_that_nobody_reaps_is_no_server,
     a_taken_port_is_named_as_the_reason,
     a_mistake_in_the_configuration_is_named_as_the_reason,
     a_full_disk_leaves_no_half_made_directory,
@@ -378,6 +379,36 @@ fn a_server_that_was_killed_starts_again() -> Outcome {
     });
     assert!(started, "{second:?}");
     assert_ne!(second.expect("running again").pid, first.pid);
+    Ok(())
+}
+
+fn a_killed_server_that_nobody_reaps_is_no_server() -> Outcome {
+    let home = Home::with_cluster(&Programs::any()?);
+    let user = OsUser::of_data_directory(&home.data()).expect("its owner");
+    let mut child = user
+        .command(home.programs.postgres())
+        .arg("-D")
+        .arg(home.data())
+        .args(["-p", &home.port.to_string()])
+        .args(["-c", "listen_addresses=127.0.0.1"])
+        .args(["-c", "unix_socket_directories="])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("postgres runs");
+    let is_ready = || {
+        let server = running(&home.data()).ok().flatten();
+        server.is_some_and(|server| server.status == PostmasterStatus::Ready)
+    };
+    wait_until("it is ready", is_ready);
+    child.kill().expect("killed");
+    wait_until("it is known to have ended", || {
+        running(&home.data()).expect("an answer").is_none()
+    });
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("a zombie");
+    assert!(stat.contains(") Z "), "{stat}");
+    // Its children hold the shared memory until they notice.
+    wait_until("another starts in its place", || home.start().is_ok());
+    child.wait().expect("reaped");
     Ok(())
 }
 

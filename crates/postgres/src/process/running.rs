@@ -99,21 +99,38 @@ impl HeldServer {
 
     /// Waits until the process has ended; false if it has not within `bound`.
     pub(super) fn wait_for_end(&self, bound: Duration) -> io::Result<bool> {
-        let deadline = Instant::now() + bound;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec {
-                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: left.subsec_nanos().into(),
-            };
-            let mut watched = [PollFd::new(&self.process, PollFlags::IN)];
-            match poll(&mut watched, Some(&timeout)) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        wait_for_end(&self.process, bound)
+    }
+}
+
+fn wait_for_end(process: &OwnedFd, bound: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + bound;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut watched = [PollFd::new(process, PollFlags::IN)];
+        match poll(&mut watched, Some(&timeout)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Whether a process has ended, and is still there because its parent has not asked how.
+pub(super) fn is_unreaped(pid: i32) -> io::Result<bool> {
+    let stat = match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat,
+        Err(error) if has_ended(&error) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    // The name in parentheses may hold anything.
+    Ok(stat
+        .rsplit_once(')')
+        .is_some_and(|(_, fields)| fields.trim_start().starts_with('Z')))
 }
 
 /// As [`running`], with a hold on the postmaster's process.
@@ -134,8 +151,10 @@ pub fn hold(data_directory: &Path) -> Result<Option<HeldServer>, RunningError> {
         Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         Err(errno) => return Err(read_error(errno.into())),
     };
+    // One that nobody reaps stays as a zombie, as where a container's first process does not.
+    let ended = wait_for_end(&process, Duration::ZERO).map_err(read_error)?;
     let directory = fs::metadata(data_directory).map_err(read_error)?;
-    if !is_server_of(&file, &directory).map_err(read_error)? {
+    if ended || !is_server_of(&file, &directory).map_err(read_error)? {
         return Ok(None);
     }
     let data_directory = data_directory.canonicalize().map_err(read_error)?;

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::failure::Failure;
 use super::pid_file::PostmasterStatus;
-use super::running::{RunningError, RunningServer, read_pid_file, running};
+use super::running::{RunningError, RunningServer, is_unreaped, read_pid_file, running};
+use super::stop::processes_of;
 use crate::child::Lifetime;
 use crate::os_user::{OsUser, OsUserError};
 use crate::programs::ServerPrograms;
@@ -157,6 +158,7 @@ pub(super) fn launch(launch: &Launch<'_>) -> Result<RunningServer, StartError> {
     if let Some(server) = running(launch.data_directory)? {
         return Err(StartError::AlreadyRunning { server });
     }
+    forget_unreaped(launch.data_directory)?;
     let user = OsUser::of_data_directory(launch.data_directory)?;
     let log_error = |source| StartError::Log {
         path: launch.log_file.to_path_buf(),
@@ -173,6 +175,25 @@ pub(super) fn launch(launch: &Launch<'_>) -> Result<RunningServer, StartError> {
         source,
     })?;
     wait_until_ready(child, launch, &mut log)
+}
+
+/// Removes the file of a postmaster that has ended and was not reaped: PostgreSQL takes a process
+/// that can be signalled for a running one (`CreateLockFile` in `miscinit.c`). By the same file it
+/// knows the shared memory of children that are left, so that none may be.
+fn forget_unreaped(data_directory: &Path) -> Result<(), RunningError> {
+    let path = data_directory.join("postmaster.pid");
+    let read_error = |source| RunningError::Read {
+        path: path.clone(),
+        source,
+    };
+    let Some(file) = read_pid_file(data_directory)? else {
+        return Ok(());
+    };
+    let is_alone = || Ok(processes_of(data_directory)?.is_empty());
+    if is_unreaped(file.pid).map_err(read_error)? && is_alone().map_err(read_error)? {
+        fs::remove_file(&path).map_err(read_error)?;
+    }
+    Ok(())
 }
 
 fn wait_until_ready(

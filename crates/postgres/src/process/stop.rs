@@ -158,7 +158,7 @@ pub fn end_at_once(data_directory: &Path, patience: Duration) -> Result<Stopped,
 }
 
 /// The server processes that work in a data directory, as all of a server's do, and nothing else.
-fn processes_of(data_directory: &Path) -> io::Result<Vec<Pid>> {
+pub(super) fn processes_of(data_directory: &Path) -> io::Result<Vec<Pid>> {
     let directory = fs::metadata(data_directory)?;
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
