@@ -53,6 +53,8 @@ struct Shared {
     eyes: tokio::sync::Mutex<Eyes>,
     /// Held while an order is carried out.
     hands: tokio::sync::Mutex<()>,
+    /// Held while files are worked on in another thread, which goes on when its order is dropped.
+    file_work: Arc<tokio::sync::Mutex<()>>,
     /// Told when an order waits for the hands.
     order_waits: Notify,
     /// The session that the last order has left.
@@ -80,6 +82,7 @@ impl LocalServer {
                 watch,
                 eyes: tokio::sync::Mutex::default(),
                 hands: tokio::sync::Mutex::default(),
+                file_work: Arc::default(),
                 order_waits: Notify::new(),
                 left: Mutex::default(),
                 members: Mutex::new(members),

@@ -6,6 +6,7 @@ use manada_agent::server::OrderError;
 use manada_core::action::{Order, Stop};
 use manada_core::position::Position;
 use manada_core::server::{Enforced, ServerFacts};
+use manada_core::timer::Timings;
 use manada_testbed::{Outcome, Programs};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -180,6 +181,39 @@ pub(crate) fn a_policy_is_in_force_only_when_the_checkpointer_obeys(programs: Pr
         n1.done(order).await;
         let facts = n1.primary_that("waits", |_| true).await;
         assert_eq!(facts.enforced, Enforced::Policy(any_1(&["n2"])));
+    });
+    Ok(())
+}
+
+/// Half of `wal_sender_timeout` without a word, and the walsender asks for one, which is answered
+/// whatever the standby has set: so a quorum counts as silent only if it is.
+pub(crate) fn a_standby_that_reports_nothing_by_itself_is_heard_of_in_time() -> Outcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        let timeout = n1
+            .value(
+                "SELECT extract(epoch FROM current_setting('wal_sender_timeout')::interval)::text",
+            )
+            .await;
+        let timeout = Duration::from_secs_f64(timeout.parse().expect("seconds"));
+        let silent = Timings::default().quorum_silent;
+        assert!(timeout / 2 + Duration::from_secs(1) < silent, "{timeout:?}");
+        let session = n2.session().await;
+        for sql in [
+            "ALTER SYSTEM SET wal_receiver_status_interval = 0",
+            "SELECT pg_reload_conf()",
+        ] {
+            session.batch_execute(sql).await.expect("set");
+        }
+        n2.value_is("SHOW wal_receiver_status_interval", "0").await;
+        for _ in 0..3 {
+            n1.primary_that("hears of it", |facts| {
+                facts.followers.iter().any(|follower| follower.replied)
+            })
+            .await;
+        }
     });
     Ok(())
 }

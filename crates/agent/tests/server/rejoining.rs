@@ -271,6 +271,36 @@ pub(crate) fn a_clone_takes_the_place_of_data_that_no_rewind_can_help() -> Outco
     Ok(())
 }
 
+pub(crate) fn a_rewind_that_would_copy_more_than_a_clone_is_left_to_one() -> Outcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let diverged_at = parted(&flock).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        if !n1.node.file.bin_dir.join("pg_rewind").exists() {
+            return;
+        }
+        let session = n2.session().await;
+        for _ in 0..24 {
+            let sql = "SELECT pg_logical_emit_message(false, 'manada', ''), pg_switch_wal()";
+            session.batch_execute(sql).await.expect("another segment");
+        }
+        let order = rejoin("n2", diverged_at, Rung::Rewind);
+        let rewound = n1.server.carry_out(&order).await;
+        assert!(
+            matches!(
+                rewound,
+                Err(OrderError::Rejoin(RejoinError::MoreThanAClone { wal_bytes, .. }))
+                    if wal_bytes >= 24 * (16 << 20)
+            ),
+            "{rewound:?}"
+        );
+        n1.done(rejoin("n2", diverged_at, Rung::Clone)).await;
+        is_whole(n1, n2).await;
+    });
+    Ok(())
+}
+
 pub(crate) fn two_servers_on_one_timeline_are_told_apart() -> Outcome {
     let programs = Programs::any()?;
     block_on(async {

@@ -103,6 +103,7 @@ async fn attempt(
     let source = Source::ask(&mut control, &request).await?;
     let placement = Placement::new(source.group_access, request.owner.as_ref())?;
     let staging = Arc::new(Staging::create(target, placement)?);
+    let _waiting = Waiting(Arc::clone(&staging));
 
     let mut slot = HeldSlot::obtain(&mut control, &request).await?;
     let outcome = transfer(control, &slot, &source, &request, &staging, &counters).await;
@@ -143,6 +144,15 @@ async fn attempt(
         wal_bytes,
         elapsed: started.elapsed(),
     })
+}
+
+/// Somebody who waits for a clone. What works on it in other threads goes on when he goes.
+struct Waiting(Arc<Staging>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// What the source says of itself.

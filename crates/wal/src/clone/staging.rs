@@ -97,6 +97,8 @@ pub(super) struct Staging {
     /// Those that were made, to be flushed; the data directory first.
     directories: Mutex<Vec<PathBuf>>,
     published: AtomicBool,
+    /// Whoever waited for it has gone. Held while it gets its name.
+    abandoned: Mutex<bool>,
 }
 
 impl Staging {
@@ -128,6 +130,7 @@ impl Staging {
             placement,
             _lock: lock,
             published: AtomicBool::new(false),
+            abandoned: Mutex::new(false),
             data: data.clone(),
         };
         staging.create_directory(&data)?;
@@ -166,8 +169,22 @@ impl Staging {
             .try_for_each(|path| flush_directory(path))
     }
 
+    /// From here on it gets no name: nobody waits for it.
+    pub(super) fn abandon(&self) {
+        *self.abandoned.lock().expect("no holder panics") = true;
+    }
+
     /// Gives the directory its name, durably.
     pub(super) fn publish(&self) -> Result<(), CloneError> {
+        let abandoned = self.abandoned.lock().expect("no holder panics");
+        if *abandoned {
+            let broken_off = io::ErrorKind::Interrupted.into();
+            return Err(CloneError::io(
+                "renaming the clone to",
+                &self.target,
+                broken_off,
+            ));
+        }
         std::fs::rename(&self.data, &self.target).map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => {
                 CloneError::TargetNotEmpty {

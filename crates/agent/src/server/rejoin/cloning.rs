@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use manada_herd::protection;
 use manada_postgres::Session;
@@ -27,7 +28,8 @@ impl Shared {
         let data_directory = self.real_data_directory();
         let beside = beside(&data_directory);
         // Of an earlier try: a clone that is out of date, or data that was replaced.
-        remove(beside.clone()).await?;
+        let former = beside.clone();
+        self.work_on_files(move || remove(&former)).await?;
         self.demand_room(&leader, &data_directory).await?;
         let mut request = CloneRequest::new(
             self.source(leader),
@@ -72,8 +74,13 @@ impl Shared {
         if !beside.exists() {
             return;
         }
-        tokio::spawn(async move {
-            if let Err(error) = remove(beside).await {
+        // Another start removes it where this one can't.
+        let Ok(working) = Arc::clone(&self.file_work).try_lock_owned() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            let _working = working;
+            if let Err(error) = remove(&beside) {
                 tracing::warn!(%error, "the data that was replaced stays");
             }
         });
@@ -89,18 +96,57 @@ impl Shared {
         leader: &Endpoint,
         data_directory: &Path,
     ) -> Result<(), RejoinError> {
-        let parent = data_directory.parent().unwrap_or(Path::new("/"));
+        let bytes = self.size_of(leader).await?.database_bytes;
+        demand_room_beside(data_directory, bytes)
+    }
+
+    /// A rewind that would copy more than a clone is none, where a clone has room: all WAL that the
+    /// leader keeps goes over, as any file that is not of a relation (`decide_file_action` in
+    /// `filemap.c`, the same from 15 to 18).
+    pub(super) async fn demand_less_than_a_clone(
+        &self,
+        leader: &Endpoint,
+    ) -> Result<(), RejoinError> {
+        let Size {
+            database_bytes,
+            wal_bytes,
+        } = self.size_of(leader).await?;
+        let is_less = wal_bytes <= database_bytes.saturating_add(MARGIN_BYTES);
+        if is_less || demand_room_beside(&self.real_data_directory(), database_bytes).is_err() {
+            return Ok(());
+        }
+        Err(RejoinError::MoreThanAClone {
+            wal_bytes,
+            database_bytes,
+        })
+    }
+
+    async fn size_of(&self, leader: &Endpoint) -> Result<Size, RejoinError> {
         let session = Session::open(&self.node.monitor(leader.clone())).await?;
-        let sql = "SELECT sum(pg_database_size(oid))::int8 FROM pg_database";
+        let sql = "SELECT (SELECT sum(pg_database_size(oid))::int8 FROM pg_database), \
+                   (SELECT coalesce(sum(size), 0)::int8 FROM pg_ls_waldir())";
         let row = session.query_one(sql, &[]).await;
         let row = row.map_err(|source| RejoinError::Sql { source })?;
-        let bytes = u64::try_from(row.get::<_, i64>(0)).unwrap_or_default();
-        demand_room(
-            parent,
-            bytes.saturating_add(MARGIN_BYTES),
-            "a clone beside the old data",
-        )
+        let bytes = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or_default();
+        Ok(Size {
+            database_bytes: bytes(0),
+            wal_bytes: bytes(1),
+        })
     }
+}
+
+/// What there is to copy of a leader.
+struct Size {
+    database_bytes: u64,
+    wal_bytes: u64,
+}
+
+fn demand_room_beside(data_directory: &Path, database_bytes: u64) -> Result<(), RejoinError> {
+    demand_room(
+        data_directory.parent().unwrap_or(Path::new("/")),
+        database_bytes.saturating_add(MARGIN_BYTES),
+        "a clone beside the old data",
+    )
 }
 
 /// Proves that a file system has that much left.
@@ -143,11 +189,10 @@ fn exchange(clone: &Path, data_directory: &Path) -> Result<(), RejoinError> {
     sync_directory(parent).map_err(RejoinError::io("sync", parent))
 }
 
-async fn remove(path: PathBuf) -> Result<(), RejoinError> {
-    let removing = tokio::task::spawn_blocking(move || match fs::remove_dir_all(&path) {
+fn remove(path: &Path) -> Result<(), RejoinError> {
+    match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(RejoinError::io("remove", &path)(source)),
-    });
-    removing.await.expect("removing does not panic")
+        Err(source) => Err(RejoinError::io("remove", path)(source)),
+    }
 }

@@ -64,6 +64,16 @@ pub enum RejoinError {
         /// That one.
         timeline: TimelineId,
     },
+    /// A rewind copies all WAL that the leader keeps, also what both have.
+    #[error(
+        "a rewind would copy {wal_bytes} bytes of WAL, and a clone {database_bytes} bytes of data: a clone is quicker"
+    )]
+    MoreThanAClone {
+        /// What is in the leader's `pg_wal`.
+        wal_bytes: u64,
+        /// What is in its databases.
+        database_bytes: u64,
+    },
     /// The leader does not let this node in.
     #[error(transparent)]
     Connect(#[from] ConnectError),

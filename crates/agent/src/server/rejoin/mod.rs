@@ -10,6 +10,8 @@ mod rewind;
 mod saved;
 mod tail;
 
+use std::sync::Arc;
+
 use manada_core::action::Rung;
 use manada_herd::{Door, protection};
 use manada_model::{Lsn, NodeName};
@@ -68,6 +70,20 @@ impl Shared {
                 self.stop_and_wait(StopMode::Immediate).await
             }
         }
+    }
+
+    /// Works on files in another thread, when what an order that was dropped had begun there has
+    /// ended.
+    async fn work_on_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let working = Arc::clone(&self.file_work).lock_owned().await;
+        let worked = tokio::task::spawn_blocking(move || {
+            let _working = working;
+            work()
+        });
+        worked.await.expect("work on files does not panic")
     }
 
     /// The connection by which the leader's files are read and its server is asked.

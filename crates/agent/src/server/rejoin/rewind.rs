@@ -31,6 +31,7 @@ impl Shared {
         let control_file =
             ControlFile::read(&self.node.file.data_directory).map_err(RejoinError::from)?;
         self.can_rewind(&control_file)?;
+        self.demand_less_than_a_clone(&endpoint).await?;
         let timeline =
             prepare_source(&Session::open(&self.source(endpoint.clone())).await?).await?;
         if timeline == last_timeline(&control_file) {

@@ -71,8 +71,7 @@ impl Shared {
             from_is_known: diverged_at.is_some(),
             redo_lsn: control_file.checkpoint.redo_lsn,
         };
-        let saved = tokio::task::spawn_blocking(move || saving.run()).await;
-        Ok(saved.expect("saving does not panic")?)
+        Ok(self.work_on_files(move || saving.run()).await?)
     }
 }
 
