@@ -4,6 +4,7 @@ use manada_model::{Lsn, NodeName};
 
 use crate::guards::Guard;
 use crate::history;
+use crate::loss::LossBound;
 use crate::node::Node;
 use crate::obstacle::Obstacle;
 use crate::policy::Published;
@@ -174,7 +175,7 @@ fn accept_loss(
         published.policy.is_synchronous()
             && !published.is_met_by(&|name| election.recruits.contains_key(name))
     });
-    if synchronous && election.allowed_loss_bytes.is_none() {
+    if synchronous && election.allowed_loss.is_none() {
         return Err(not_covered(node, published));
     }
     // Who resigned has stopped its server, and starts it in this epoch no more.
@@ -186,19 +187,20 @@ fn accept_loss(
         });
     }
     let bound = election
-        .allowed_loss_bytes
-        .unwrap_or(node.limits.loss_bytes_max);
+        .allowed_loss
+        .unwrap_or(LossBound::Bytes(node.limits.loss_bytes_max));
     let bytes = node
         .lease
         .as_ref()
         .filter(|lease| lease.leader == published.leader && lease.flush_lsn.is_valid())
         .map(|lease| lease.flush_lsn.bytes_since(furthest));
-    match bytes {
-        Some(bytes) if bytes <= bound => Ok(Reason::LossAccepted { bytes, bound }),
-        Some(bytes) if !node.guards.has(Guard::BoundLoss) => {
-            Ok(Reason::LossAccepted { bytes, bound })
+    match bound {
+        LossBound::Bytes(most)
+            if !bound.allows(bytes) && (bytes.is_none() || node.guards.has(Guard::BoundLoss)) =>
+        {
+            Err(Obstacle::LossTooLarge { bytes, bound: most })
         }
-        bytes => Err(Obstacle::LossTooLarge { bytes, bound }),
+        LossBound::Bytes(_) | LossBound::Any => Ok(Reason::LossAccepted { bytes, bound }),
     }
 }
 

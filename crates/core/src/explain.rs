@@ -108,18 +108,18 @@ impl Node {
                 tries: self.rejoin.tries() + 1,
             };
         }
-        if self.divergence().is_some() {
-            return match self.next_rung() {
-                Some((_, _, rung)) => Standing::Rejoining {
-                    leader,
-                    rung,
-                    tries: self.rejoin.tries() + 1,
-                },
-                None => Standing::Stuck {
-                    leader,
-                    rung: Rung::Clone,
-                    tries: self.rejoin.tries(),
-                },
+        if self.is_stuck() {
+            return Standing::Stuck {
+                leader,
+                rung: Rung::Clone,
+                tries: self.rejoin.tries(),
+            };
+        }
+        if let Some((_, _, rung)) = self.next_rung() {
+            return Standing::Rejoining {
+                leader,
+                rung,
+                tries: self.rejoin.tries() + 1,
             };
         }
         Standing::Following {
@@ -273,12 +273,17 @@ impl Node {
     fn obstacles_of_follower(&self, leader: &NodeName, obstacles: &mut Vec<Obstacle>) {
         let leader = leader.clone();
         if self.divergence().is_some() {
-            if self.next_rung().is_none() {
+            if self.is_stuck() {
                 obstacles.push(Obstacle::RejoinBudgetSpent {
                     rung: Rung::Clone,
                     tries: self.rejoin.tries(),
                 });
-            } else if !self.leader_has_begun() {
+            } else if self.rejoin.pause.is_some() {
+                obstacles.push(Obstacle::Retrying {
+                    failures: self.rejoin.tries(),
+                });
+            }
+            if !self.leader_has_begun() {
                 obstacles.push(Obstacle::LeaderNotReady {
                     leader: leader.clone(),
                 });
@@ -322,11 +327,5 @@ impl Node {
     /// What is known of this host's own server.
     pub fn server(&self) -> Option<&ServerFacts> {
         self.server.as_ref()
-    }
-}
-
-impl crate::node::Ladder {
-    fn tries(&self) -> u32 {
-        self.rewinds + self.clones
     }
 }

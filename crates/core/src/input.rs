@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::ActionId;
 use crate::lease::Lease;
+use crate::loss::LossBound;
 use crate::message::Message;
 use crate::record::{Desired, MemberRole, Record, Versioned};
 use crate::server::ServerFacts;
@@ -95,8 +96,8 @@ pub enum Command {
     Failover {
         /// Whom, if it is as far as any other.
         to: Option<NodeName>,
-        /// Go on where acknowledged commits may be lost, if at most this many bytes of WAL are.
-        allow_loss_bytes: Option<u64>,
+        /// Go on where acknowledged commits may be lost, if at most this much WAL is.
+        allow_loss: Option<LossBound>,
     },
     /// Act only when told to.
     Pause,

@@ -15,6 +15,7 @@ pub mod guards;
 pub mod history;
 pub mod input;
 pub mod lease;
+pub mod loss;
 pub mod message;
 pub mod node;
 pub mod obstacle;

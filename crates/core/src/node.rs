@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use manada_model::{Lsn, NodeName};
 
-use crate::action::{Action, ActionId, Order, Rung};
+use crate::action::{Action, ActionId, Order};
 use crate::guards::Guards;
 use crate::input::{Command, Input, LeaderServer, StoreState};
 use crate::lease::Lease;
+use crate::loss::LossBound;
 use crate::obstacle::Obstacle;
 use crate::policy::Policy;
 use crate::position::{Epoch, Position, Rule, RuleId};
@@ -127,7 +128,7 @@ pub(crate) struct Election {
     /// Who resigned, and so is left out if the others cover every policy.
     pub(crate) shunned: Option<NodeName>,
     /// What the operator allows to be lost.
-    pub(crate) allowed_loss_bytes: Option<u64>,
+    pub(crate) allowed_loss: Option<LossBound>,
     /// Who was told to fetch, and from whom.
     pub(crate) fetcher: Option<(NodeName, NodeName, Position)>,
 }
@@ -170,7 +171,7 @@ pub(crate) struct Handover {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct FailoverWish {
     pub(crate) to: Option<NodeName>,
-    pub(crate) allowed_loss_bytes: Option<u64>,
+    pub(crate) allowed_loss: Option<LossBound>,
     /// The epoch that it ends.
     pub(crate) epoch: Epoch,
 }
@@ -189,8 +190,10 @@ pub(crate) struct Ladder {
     pub(crate) clones: u32,
     /// The data was brought back, which the promise does not say yet.
     pub(crate) cleansed: bool,
-    /// The rung that is being tried.
-    pub(crate) trying: Option<Rung>,
+    /// When the last try began.
+    pub(crate) began: Moment,
+    /// How long to wait after a try that failed.
+    pub(crate) pause: Option<Duration>,
 }
 
 /// What is under way, by what executes it: one at a time in each lane.
@@ -323,7 +326,7 @@ impl Node {
 
     /// Takes an input in, and decides. `now` only serves to say when timers are due.
     pub fn handle(&mut self, input: Input, now: Moment) {
-        self.take(input);
+        self.take(input, now);
         self.wind_all(now);
         for _ in 0..DECISIONS_MAX {
             let Some(decision) = rules::RULES.iter().find_map(|rule| (rule.decide)(self)) else {
@@ -394,6 +397,9 @@ impl Node {
     fn depart(&mut self, kind: Kind, order: &Order, now: Moment) {
         match (kind, order) {
             (Kind::Server, _) => {
+                if matches!(order, Order::Rejoin { .. }) {
+                    self.rejoin.began = now;
+                }
                 self.fired.remove(&Timer::Retry);
                 self.lanes.server.order = Some(order.clone());
             }

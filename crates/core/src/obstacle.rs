@@ -60,7 +60,7 @@ pub enum Obstacle {
     NobodyMayLead,
     /// More WAL would be lost than is allowed. `failover --allow-data-loss` sets the bound.
     LossTooLarge {
-        /// What would be lost, as far as it is known.
+        /// What would be lost; `None` where nobody knows, so that no number of bytes is enough.
         bytes: Option<u64>,
         /// What is allowed.
         bound: u64,
@@ -122,8 +122,8 @@ pub enum Obstacle {
         /// Who leads.
         leader: NodeName,
     },
-    /// The WAL has parted from the leader's history, and all tries are spent. `resume` gives new
-    /// ones.
+    /// The WAL has parted from the leader's history, and so many tries have failed that the next
+    /// ones are few. `resume` gives new ones at once.
     RejoinBudgetSpent {
         /// The last means that was tried.
         rung: Rung,

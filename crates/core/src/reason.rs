@@ -3,6 +3,7 @@
 use manada_model::{Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
+use crate::loss::LossBound;
 use crate::position::{Epoch, RuleId};
 
 /// Why. Text is made of it where people read it.
@@ -62,10 +63,10 @@ pub enum Reason {
     },
     /// The recruits do not cover every policy, and what would be lost is within the bound.
     LossAccepted {
-        /// WAL known to be missing.
-        bytes: u64,
+        /// WAL known to be missing; `None` where nobody knows.
+        bytes: Option<u64>,
         /// What was allowed.
-        bound: u64,
+        bound: LossBound,
     },
     /// The record says that this node leads.
     Chosen {

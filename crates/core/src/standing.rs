@@ -92,11 +92,12 @@ pub enum Standing {
         /// The how manyth try, from 1.
         tries: u32,
     },
-    /// All tries to bring its data back are spent.
+    /// All tries that are given at once to bring its data back are spent: there is one now and
+    /// then.
     Stuck {
         /// Whose history.
         leader: NodeName,
-        /// The last means that was tried.
+        /// The means that was tried last.
         rung: Rung,
         /// How often in all.
         tries: u32,

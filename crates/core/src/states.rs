@@ -103,17 +103,25 @@ const CHANGES: &[Change] = &[
         SteppingDown,
         "its server was started as a primary",
     ),
-    Change(Following, Stuck, "no try is left"),
+    Change(Following, Stuck, "no try is left that is given at once"),
     Change(SteppingDown, Following, "its server is no primary any more"),
     Change(SteppingDown, Rejoining, "its server is no primary any more"),
     Change(Rejoining, Following, "its data is the leader's"),
-    Change(Rejoining, Stuck, "all tries are spent"),
+    Change(
+        Rejoining,
+        Stuck,
+        "all tries are spent that are given at once",
+    ),
     Change(
         Rejoining,
         SteppingDown,
         "its server was started as a primary",
     ),
-    Change(Stuck, Rejoining, "the operator gives new tries"),
+    Change(
+        Stuck,
+        Rejoining,
+        "its pause is over, or the operator gives new tries",
+    ),
     Change(Stuck, Following, "its data is the leader's"),
 ];
 

@@ -9,19 +9,20 @@ use crate::input::{Command, Input, Outcome, StoreState};
 use crate::lease::Lease;
 use crate::message::Message;
 use crate::node::{
-    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Ladder, Lane, Node,
+    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Lane, Node,
     Resignation, Summons, Tenure, WISHES_MAX,
 };
 use crate::position::Epoch;
 use crate::record::{MemberRole, Record, Versioned};
 use crate::server::{Enforced, PrimaryFacts, Promise, ServerFacts};
-use crate::timer::Timer;
+use crate::timer::{Moment, Timer};
+use crate::timers::DOUBLINGS_MAX;
 
 /// How many signs of life of a leader can be under way when it resigns.
 const BEATS_UNDER_WAY_MAX: u8 = 1;
 
 impl Node {
-    pub(crate) fn take(&mut self, input: Input) {
+    pub(crate) fn take(&mut self, input: Input, now: Moment) {
         match input {
             Input::Server(facts) => self.take_server(facts),
             Input::Record(record) => self.adopt(Arc::new(record)),
@@ -34,7 +35,7 @@ impl Node {
             }
             Input::Message { from, message } => self.take_message(from, message),
             Input::Done { action, outcome } => match Kind::of_id(action) {
-                Kind::Server => self.take_server_outcome(outcome),
+                Kind::Server => self.take_server_outcome(outcome, now),
                 Kind::Swap => self.take_swap_outcome(outcome),
                 Kind::Promise => self.take_promise_outcome(outcome),
                 Kind::Renewal => self.take_renewal_outcome(outcome),
@@ -88,7 +89,9 @@ impl Node {
         }
     }
 
-    /// The follower that was furthest when the server was last seen.
+    /// The follower that was furthest when the server was last seen. Where none streamed in that
+    /// moment, one that commits wait for and that has not been away for long: it may have connected
+    /// anew meanwhile.
     fn heir_of(&self, facts: &PrimaryFacts) -> Option<NodeName> {
         let members = self.members()?;
         let may_lead = |name: &NodeName| {
@@ -97,12 +100,18 @@ impl Node {
                 Some(MemberRole::Server { priority: 1.. })
             )
         };
-        facts
+        let streaming = facts
             .followers
             .iter()
             .filter(|follower| follower.streaming && may_lead(&follower.name))
             .max_by_key(|follower| follower.flush_lsn)
-            .map(|follower| follower.name.clone())
+            .map(|follower| &follower.name);
+        let expected = || {
+            let policy = self.target(&self.record.as_deref()?.value)?;
+            let mut standbys = policy.standbys.iter();
+            standbys.find(|name| may_lead(name) && !self.away.contains(*name))
+        };
+        streaming.or_else(expected).cloned()
     }
 
     fn take_lease(&mut self, lease: Lease) {
@@ -231,23 +240,17 @@ impl Node {
                     checkpointed: false,
                 });
             }
-            (
-                Command::Failover {
-                    to,
-                    allow_loss_bytes,
-                },
-                Some(epoch),
-            ) => {
+            (Command::Failover { to, allow_loss }, Some(epoch)) => {
                 self.refused = None;
                 self.restart(&Timer::HandoverStalled);
                 // An election that is under way takes the new bound.
                 if self.coordinated_record().is_some() {
                     self.election.preferred = to;
-                    self.election.allowed_loss_bytes = allow_loss_bytes;
+                    self.election.allowed_loss = allow_loss;
                 } else {
                     self.failover = Some(FailoverWish {
                         to,
-                        allowed_loss_bytes: allow_loss_bytes,
+                        allowed_loss: allow_loss,
                         epoch,
                     });
                 }
@@ -262,7 +265,7 @@ impl Node {
                 Some(_),
             ) => {
                 if wish == Command::Resume {
-                    self.rejoin = Ladder::default();
+                    self.rejoin = self.rejoin.anew();
                 }
                 if self.wishes.len() < WISHES_MAX {
                     self.wishes.push_back(wish);
@@ -272,7 +275,7 @@ impl Node {
         }
     }
 
-    fn take_server_outcome(&mut self, outcome: Outcome) {
+    fn take_server_outcome(&mut self, outcome: Outcome, now: Moment) {
         let Some(order) = self.lanes.server.order.take() else {
             return;
         };
@@ -307,13 +310,8 @@ impl Node {
                 self.answered = None;
             }
             (Order::Rejoin { leader, rung, .. }, _) => {
-                self.rejoin.trying = None;
-                match rung {
-                    Rung::Rewind => self.rejoin.rewinds += 1,
-                    Rung::Clone => self.rejoin.clones += 1,
-                }
+                self.climbed(*rung, succeeded, now);
                 if succeeded {
-                    self.rejoin.cleansed = true;
                     self.was_primary = false;
                     self.follows(Some(leader.clone()));
                 }
@@ -322,6 +320,22 @@ impl Node {
         }
         self.lanes.server.end(order, succeeded);
         self.restart(&Timer::Retry);
+    }
+
+    /// A try on the ladder of rejoining has ended. The pause after one that failed grows with the
+    /// number of tries, and with how long this one took: what costs the leader much is done seldom.
+    fn climbed(&mut self, rung: Rung, succeeded: bool, now: Moment) {
+        let ladder = &mut self.rejoin;
+        match rung {
+            Rung::Rewind => ladder.rewinds += 1,
+            Rung::Clone => ladder.clones += 1,
+        }
+        ladder.cleansed |= succeeded;
+        let doublings = ladder.tries().saturating_sub(1).min(DOUBLINGS_MAX);
+        let took = now.0.saturating_sub(ladder.began.0);
+        let pause = (self.limits.timings.retry + took).saturating_mul(2_u32.pow(doublings));
+        ladder.pause = (!succeeded).then_some(pause);
+        self.restart(&Timer::RejoinAgain);
     }
 
     fn follows(&mut self, leader: Option<NodeName>) {
@@ -475,8 +489,7 @@ impl Node {
                 ..Tenure::default()
             };
         }
-        self.rejoin.rewinds = 0;
-        self.rejoin.clones = 0;
+        self.rejoin = self.rejoin.anew();
         self.away.clear();
         self.settled.clear();
     }
@@ -497,21 +510,24 @@ impl Node {
             shunned: resignation
                 .map(|resignation| resignation.leader.clone())
                 .or_else(|| self.election.shunned.clone()),
-            allowed_loss_bytes: wish
-                .and_then(|wish| wish.allowed_loss_bytes)
-                .or(self.election.allowed_loss_bytes),
+            allowed_loss: wish
+                .and_then(|wish| wish.allowed_loss)
+                .or(self.election.allowed_loss),
             ..Election::default()
         }
     }
 }
 
 impl Lane {
-    /// An order has ended; a failure is counted when it is the same one again.
+    /// An order has ended. Failures are counted as long as it is the same kind of order: what
+    /// another one failed at is no reason to wait longer. Rejoining has pauses of its own.
     fn end(&mut self, order: Order, succeeded: bool) {
-        self.failed = match (self.failed.take(), succeeded) {
-            (_, true) => None,
-            (Some((_, failures)), false) => Some((order, failures.saturating_add(1))),
-            (None, false) => Some((order, 1)),
+        let again =
+            |failed: &Order| std::mem::discriminant(failed) == std::mem::discriminant(&order);
+        self.failed = match self.failed.take() {
+            _ if succeeded || matches!(order, Order::Rejoin { .. }) => None,
+            Some((failed, failures)) if again(&failed) => Some((order, failures.saturating_add(1))),
+            Some(_) | None => Some((order, 1)),
         };
     }
 }

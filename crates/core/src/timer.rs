@@ -52,6 +52,8 @@ pub enum Timer {
     RetryStore,
     /// A promise that could not be made durable is tried again.
     RetryPromise,
+    /// Bringing the data back into the leader's history is tried again.
+    RejoinAgain,
     /// What an operator asked for could not be begun in time; or a leader that hands over waits no
     /// longer for its server to stop cleanly.
     HandoverStalled,

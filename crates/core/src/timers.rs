@@ -15,7 +15,7 @@ use crate::server::{Gate, PrimaryFacts, ServerFacts};
 use crate::timer::{Moment, Timer};
 
 /// The pause after a failure doubles up to this many times.
-const DOUBLINGS_MAX: u32 = 5;
+pub(crate) const DOUBLINGS_MAX: u32 = 5;
 
 /// How many times the time of an election a promotion may take.
 const PROMOTION_ELECTIONS: u32 = 10;
@@ -49,6 +49,7 @@ impl Node {
             Timer::Retry,
             Timer::RetryStore,
             Timer::RetryPromise,
+            Timer::RejoinAgain,
             Timer::HandoverStalled,
             Timer::Starved,
         ] {
@@ -126,6 +127,7 @@ impl Node {
             Timer::Retry => self.pause_of(&self.lanes.server),
             Timer::RetryStore => self.pause_of(&self.lanes.store),
             Timer::RetryPromise => self.pause_of(&self.lanes.promise),
+            Timer::RejoinAgain => self.rejoin.pause,
             Timer::HandoverStalled => {
                 let wanted = self.handover.is_some() || self.failover.is_some();
                 wanted.then_some(times.handover)

@@ -90,7 +90,7 @@ fn something_happens(herd: &mut Herd, chance: &mut Chance) {
             who,
             Command::Failover {
                 to: None,
-                allow_loss_bytes: None,
+                allow_loss: None,
             },
         ),
         22 => {

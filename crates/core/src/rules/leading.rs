@@ -260,13 +260,20 @@ impl Node {
             .then_some((Some(heir), Reason::ServerGone))
     }
 
-    /// Where the WAL of its reign ends; no position until the reign has begun.
+    /// Where the WAL of its reign ends; no position until the reign has begun. For an asynchronous
+    /// leader it is also the word that nothing outlives its lease: who does not know what would be
+    /// lost takes nothing over by itself, so it is not said before the deadman is armed.
     fn reign_lsn(&self) -> Lsn {
-        match (self.primary(), self.member_record()) {
-            (Some(facts), Some(record)) if facts.position.rule.epoch == record.epoch => {
-                facts.position.flush_lsn
-            }
-            _ => Lsn::INVALID,
+        let Some((facts, policy)) = self.leads_with() else {
+            return Lsn::INVALID;
+        };
+        let epoch = self.record.as_deref().map(|record| record.value.epoch);
+        let begun = Some(facts.position.rule.epoch) == epoch;
+        let ends = policy.is_synchronous() || matches!(self.lanes.deadline, Some(Some(_)));
+        if begun && ends {
+            facts.position.flush_lsn
+        } else {
+            Lsn::INVALID
         }
     }
 

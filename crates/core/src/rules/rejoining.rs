@@ -7,7 +7,7 @@ use crate::action::{Order, Rung};
 use crate::duty::Duty;
 use crate::history::Relation;
 use crate::input::LeaderServer;
-use crate::node::Node;
+use crate::node::{Ladder, Node};
 use crate::position::RuleId;
 use crate::reason::Reason;
 use crate::server::{Promise, ServerFacts};
@@ -16,7 +16,8 @@ use crate::timer::Timer;
 /// How often a rewind is tried before it is a clone.
 const REWINDS_MAX: u32 = 2;
 
-/// How often a clone is tried before it is given up.
+/// How often a clone is tried before the node counts as stuck. It is tried further on, after its
+/// pauses: what was in the way, such as a full disk, may be gone.
 const CLONES_MAX: u32 = 3;
 
 /// How often a server may fail to start before its data is taken for broken.
@@ -93,10 +94,11 @@ pub(super) const CLEANSE: Rule = Rule {
 };
 
 impl Node {
-    /// Whether there is something to try, and a leader whose reign has begun.
+    /// Whether there is something to try now, and a leader whose reign has begun.
     pub(crate) fn would_rejoin(&self) -> bool {
         self.is_automatic()
             && self.lanes.server.order.is_none()
+            && (self.rejoin.pause.is_none() || self.has_fired(&Timer::RejoinAgain))
             && self.next_rung().is_some()
             && self.leader_has_begun()
     }
@@ -106,8 +108,13 @@ impl Node {
         let (leader, diverged_at, must_clone) = self.divergence()?;
         let rewinds = !must_clone && self.rejoin.rewinds < REWINDS_MAX;
         let rung = if rewinds { Rung::Rewind } else { Rung::Clone };
-        let left = rewinds || self.rejoin.clones < CLONES_MAX;
-        left.then_some((leader, diverged_at, rung))
+        Some((leader, diverged_at, rung))
+    }
+
+    /// Whether the tries are spent that are given at once.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let clones = matches!(self.next_rung(), Some((_, _, Rung::Clone)));
+        clones && self.rejoin.clones >= CLONES_MAX
     }
 
     /// Whose history this node's data is not of, where they part, and whether only a clone helps.
@@ -141,5 +148,20 @@ impl Node {
         self.lease
             .as_ref()
             .is_some_and(|lease| Some(lease.epoch) == epoch && lease.flush_lsn.is_valid())
+    }
+}
+
+impl Ladder {
+    /// How often the data was tried to be brought back.
+    pub(crate) fn tries(&self) -> u32 {
+        self.rewinds.saturating_add(self.clones)
+    }
+
+    /// The same with new tries.
+    pub(crate) fn anew(&self) -> Ladder {
+        Ladder {
+            cleansed: self.cleansed,
+            ..Ladder::default()
+        }
     }
 }

@@ -86,6 +86,8 @@ pub(crate) struct Host {
     pub(crate) agent: bool,
     /// Neither the store nor another host is reached.
     pub(crate) isolated: bool,
+    /// When the server is killed unless another moment is set before.
+    pub(crate) deadman: Option<Moment>,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
 }
@@ -162,6 +164,7 @@ impl Herd {
                 up: true,
                 agent: true,
                 isolated: false,
+                deadman: None,
                 failing: None,
             }
         };
@@ -458,6 +461,7 @@ impl Herd {
             Event::Input(host, input) => self.handle(&host, input),
             Event::Finish(host, action) => self.finish(&host, action),
             Event::Look => {
+                self.obey_deadmen();
                 self.stream();
                 for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
                     self.look_at(&host);

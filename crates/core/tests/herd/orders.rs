@@ -30,6 +30,18 @@ impl Herd {
         self.handle(name, done);
     }
 
+    pub(super) fn obey_deadmen(&mut self) {
+        let now = Moment(Duration::from_millis(self.now));
+        for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
+            let host = host.as_str();
+            if self.host(host).deadman.is_some_and(|due| due <= now) {
+                self.host(host).deadman = None;
+                self.host(host).server.runs = Runs::Stopped { clean: false };
+                self.drop_sessions(host);
+            }
+        }
+    }
+
     fn execute(&mut self, name: &NodeName, order: &Order) -> Option<Outcome> {
         let kind = format!("{order:?}");
         if let Some((failing, left)) = &mut self.host(name.as_str()).failing
@@ -82,7 +94,10 @@ impl Herd {
                 self.handle(name, Input::LeaderServer(answer));
                 return None;
             }
-            Order::Deadman { .. } => return Some(Outcome::Done),
+            Order::Deadman { deadline } => {
+                self.host(name.as_str()).deadman = *deadline;
+                return Some(Outcome::Done);
+            }
             _ => {}
         }
         Some(self.execute_on_server(name, order))

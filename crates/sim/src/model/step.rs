@@ -170,7 +170,8 @@ impl HerdModel {
             | Timer::HandoverStalled
             | Timer::Retry
             | Timer::RetryStore
-            | Timer::RetryPromise => true,
+            | Timer::RetryPromise
+            | Timer::RejoinAgain => true,
             Timer::Away(_) | Timer::Settled(_) => self.bounds.policy_changes,
             Timer::LeaseEnds => self.bounds.count == 0,
             Timer::Beat

@@ -255,7 +255,7 @@ fn any_fault(dice: &mut Dice, hosts: &[HostId]) -> Fault {
                 host,
                 Command::Failover {
                     to: None,
-                    allow_loss_bytes: None,
+                    allow_loss: None,
                 },
             ),
             1 => Fault::Cancel(host),

@@ -103,7 +103,7 @@ impl Trial {
         let failover = |host| {
             let command = Command::Failover {
                 to: None,
-                allow_loss_bytes: None,
+                allow_loss: None,
             };
             Fault::Command(host, command)
         };

@@ -1,0 +1,145 @@
+//! What a herd does when its commits wait for nobody, or may be lost.
+
+mod herd;
+
+use herd::{Herd, Runs, name, server};
+use manada_core::action::Order;
+use manada_core::input::Command;
+use manada_core::loss::LossBound;
+use manada_core::obstacle::Obstacle;
+use manada_core::record::WhenShort;
+use manada_core::server::{Enforced, Gate};
+
+#[test]
+fn an_asynchronous_leader_arms_the_deadman_before_commits_wait_for_nobody() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Degrade);
+    herd.settle();
+    herd.power_off("b");
+    herd.run_until("commits that wait for nobody", |herd| {
+        !herd.policy().is_synchronous() && herd.is_whole()
+    });
+    herd.run(1_000);
+    let orders = herd.orders_since(0);
+    let armed = orders
+        .iter()
+        .position(|(_, order)| matches!(order, Order::Deadman { deadline: Some(_) }));
+    let relaxed = orders.iter().position(|(_, order)| {
+        matches!(order, Order::Enforce(Enforced::Policy(policy)) if !policy.is_synchronous())
+    });
+    assert!(armed.is_some() && armed < relaxed, "{orders:?}");
+}
+
+#[test]
+fn an_asynchronous_leader_that_can_not_renew_its_lease_stops() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    herd.isolate("a", true);
+    herd.run(2_500);
+    let gate = herd.host("a").server.gate;
+    let runs = herd.host("a").server.runs;
+    assert!(
+        runs != Runs::Primary || gate == Gate::Closed,
+        "{}",
+        herd.state()
+    );
+    herd.run_until("b leads", |herd| herd.leader() == Some(name("b")));
+}
+
+#[test]
+fn an_asynchronous_failover_gives_up_no_more_than_it_may() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    // b falls behind by more than ten; then a is lost.
+    herd.isolate("b", true);
+    for _ in 0..20 {
+        herd.write("a");
+    }
+    herd.run(1_000);
+    herd.power_off("a");
+    herd.isolate("b", false);
+    herd.run(30_000);
+    assert_eq!(herd.record.value.leader, None);
+    let obstacles = herd.host("b").core.obstacles();
+    assert!(
+        obstacles.contains(&Obstacle::LossTooLarge {
+            bytes: Some(20),
+            bound: 10
+        }),
+        "{obstacles:?}"
+    );
+    herd.command(
+        "b",
+        Command::Failover {
+            to: None,
+            allow_loss: Some(LossBound::Bytes(100)),
+        },
+    );
+    herd.run_until("b leads", |herd| herd.leader() == Some(name("b")));
+}
+
+#[test]
+fn nobody_takes_over_by_itself_from_a_leader_whose_deadman_was_never_armed() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.host("a").failing = Some(("Deadman", 100_000));
+    herd.run(2_000);
+    // Its server goes on without an agent, where b can't ask it.
+    herd.kill_agent("a");
+    herd.host("a").isolated = true;
+    herd.run(20_000);
+    assert_eq!(herd.record.value.leader, None);
+    let obstacles = herd.host("b").core.obstacles();
+    let unknown =
+        |obstacle: &Obstacle| matches!(obstacle, Obstacle::LossTooLarge { bytes: None, .. });
+    assert!(obstacles.iter().any(unknown), "{obstacles:?}");
+}
+
+#[test]
+fn a_loss_that_nobody_knows_is_accepted_by_name_alone() {
+    let members = [("a", server(1)), ("b", server(1)), ("c", server(1))];
+    let mut herd = Herd::new(&members, 1, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    // One of three is left, and the store has lost the lease.
+    herd.power_off("a");
+    herd.power_off("b");
+    herd.power_off("c");
+    herd.lease = None;
+    herd.power_on("c");
+    let elect = |allow_loss| Command::Failover {
+        to: None,
+        allow_loss: Some(allow_loss),
+    };
+    herd.command("c", elect(LossBound::Bytes(u64::MAX)));
+    herd.run(20_000);
+    assert_eq!(herd.record.value.leader, None);
+    let obstacles = herd.host("c").core.obstacles();
+    let unknown = Obstacle::LossTooLarge {
+        bytes: None,
+        bound: u64::MAX,
+    };
+    assert!(obstacles.contains(&unknown), "{obstacles:?}");
+    herd.command("c", elect(LossBound::Any));
+    herd.run_until("c is to lead", |herd| {
+        herd.record.value.leader == Some(name("c"))
+    });
+}
+
+#[test]
+fn an_asynchronous_leader_without_its_agent_is_killed_and_replaced() {
+    let members = [("a", server(1)), ("b", server(1)), ("c", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    herd.kill_agent("a");
+    let took = herd.run_until("another leads", |herd| {
+        herd.leader().is_some_and(|leader| leader != name("a"))
+    });
+    assert!(took < 5_000, "it took {took} ms");
+    assert_ne!(herd.host("a").server.runs, Runs::Primary);
+}
