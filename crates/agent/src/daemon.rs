@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manada_core::action::{Action, ActionId, Order};
-use manada_core::input::{Command, Input, StoreState};
+use manada_core::input::{Command, Input, Outcome, StoreState};
 use manada_core::lease::Lease;
 use manada_core::node::Node as Core;
 use manada_core::position::{Epoch, RuleId};
@@ -13,6 +13,7 @@ use manada_core::server::{Gate, ServerFacts};
 use manada_core::standing::Standing;
 use manada_core::timer::Moment;
 use manada_herd::Member;
+use manada_model::wording::duration;
 use manada_model::{NodeName, SystemIdentifier};
 use manada_store::{Change, Contact, Watch};
 use tokio::sync::{mpsc, watch};
@@ -25,6 +26,7 @@ use crate::orders::{
     ServerOrders, StoreOrders, Told,
 };
 use crate::peers::{Book, Outbox, Received};
+use crate::wording;
 
 /// The longest time between two rounds: a timer is due by the clock that counts the machine's
 /// sleep, while waiting goes by one that does not.
@@ -69,6 +71,13 @@ pub(crate) enum Wish {
     Be(Contact),
 }
 
+/// What was given out, and has not ended.
+struct Deed {
+    given_at: Moment,
+    /// What it is and why, for the log, if it matters to the herd.
+    told_as: Option<(String, String)>,
+}
+
 /// One node's agent.
 pub(crate) struct Daemon {
     core: Core,
@@ -77,7 +86,7 @@ pub(crate) struct Daemon {
     voices: Voices,
     members: Vec<Member>,
     book: Book,
-    given: BTreeMap<ActionId, Moment>,
+    given: BTreeMap<ActionId, Deed>,
     beat: u64,
     store: StoreState,
     server: Option<(ServerFacts, Moment)>,
@@ -208,10 +217,16 @@ impl Daemon {
             outcome,
             error,
         } = ended;
-        let given_at = self.given.remove(&action);
+        let deed = self.given.remove(&action);
+        let took = deed
+            .as_ref()
+            .map(|deed| clock::since(deed.given_at))
+            .unwrap_or_default();
+        if let Some((did, because)) = deed.and_then(|deed| deed.told_as) {
+            log_end(&did, &because, &outcome, took, error.as_deref());
+        }
         // A sign of life that was given is the rule, three times a second.
         if action != RENEWAL || error.is_some() {
-            let took = given_at.map(clock::since).unwrap_or_default();
             self.note(Event::Done {
                 action,
                 outcome: Box::new(outcome.clone()),
@@ -239,8 +254,18 @@ impl Daemon {
                 command,
                 answer,
             } => {
-                tracing::info!(%from, ?command, "an operator's command");
                 let objection = self.core.objection(&command);
+                let wanted = wording::command(&command);
+                match &objection {
+                    None => tracing::info!("an operator on {from} wants this node to {wanted}"),
+                    Some(objection) => {
+                        let objection = wording::obstacle(objection);
+                        tracing::info!(
+                            "an operator on {from} wants this node to {wanted}, which it does not: \
+                             {objection}"
+                        );
+                    }
+                }
                 self.note(Event::Commanded {
                     from,
                     command: command.clone(),
@@ -352,8 +377,8 @@ impl Daemon {
     /// Gives out what the core has decided.
     fn give_orders(&mut self) {
         while let Some(action) = self.core.poll_action() {
-            self.note_order(&action);
-            self.give(action);
+            let told_as = self.note_order(&action);
+            self.give(action, told_as);
         }
         self.voices.pace.send_if_modified(|pace| {
             let now = pace_of(&self.core, self.server.as_ref().map(|(facts, _)| facts));
@@ -361,27 +386,24 @@ impl Daemon {
         });
     }
 
-    fn note_order(&mut self, action: &Action) {
-        if matches!(action.order, Order::RenewLease { .. }) {
-            return;
+    /// Writes an order down. What it is, and why, is said in the log when it has ended.
+    fn note_order(&mut self, action: &Action) -> Option<(String, String)> {
+        let Action { id, order, reason } = action;
+        if matches!(order, Order::RenewLease { .. }) {
+            return None;
         }
-        // What is said to others follows from what is done, and is for whoever looks closely.
-        if matches!(
-            action.order,
-            Order::Send { .. } | Order::ProbeLeader { .. } | Order::Deadman { .. }
-        ) {
-            tracing::debug!(order = ?action.order, reason = ?action.reason, "ordered");
-        } else {
-            tracing::info!(order = ?action.order, reason = ?action.reason, "ordered");
-        }
+        tracing::debug!(?order, ?reason, "ordered");
         self.note(Event::Ordered {
-            action: action.id,
-            order: Box::new(action.order.clone()),
-            reason: action.reason.clone(),
+            action: *id,
+            order: Box::new(order.clone()),
+            reason: reason.clone(),
         });
+        let record = self.core.record().map(|record| &record.value);
+        let did = wording::order(order, record)?;
+        Some((did, wording::reason(reason)))
     }
 
-    fn give(&mut self, action: Action) {
+    fn give(&mut self, action: Action, told_as: Option<(String, String)>) {
         let Action { id, order, .. } = action;
         let is_waited_for = match order {
             Order::Send { to, message } => {
@@ -429,7 +451,8 @@ impl Daemon {
                 self.hands.server.give(given).is_ok()
             }
         };
-        self.given.insert(id, clock::now());
+        let given_at = clock::now();
+        self.given.insert(id, Deed { given_at, told_as });
         if !is_waited_for {
             self.take_ended(Ended::failed(id, "too many orders wait"));
         }
@@ -471,6 +494,22 @@ impl Daemon {
             store: self.store,
             reigns_begun: self.reigns_begun,
         }));
+    }
+}
+
+/// Says what was done, and why, or why it was not.
+fn log_end(did: &str, because: &str, outcome: &Outcome, took: Duration, error: Option<&str>) {
+    let took = duration(took);
+    let error = error.unwrap_or("no word of why");
+    match outcome {
+        Outcome::Done | Outcome::Swapped(_) | Outcome::RuleWritten { .. } => {
+            tracing::info!("{did} ({took}): {because}");
+        }
+        Outcome::Conflict(_) => tracing::info!("{did} (somebody else was first): {because}"),
+        Outcome::Unknown => {
+            tracing::warn!("{did} (whether it was done is not known, {error}): {because}");
+        }
+        Outcome::Failed => tracing::warn!("{did} (failed after {took}, {error}): {because}"),
     }
 }
 

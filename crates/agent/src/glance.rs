@@ -69,10 +69,9 @@ impl Glance {
             return None;
         };
         let (lease, _) = self.lease.as_ref()?;
-        let leads = lease
-            .flush_lsn
-            .0
-            .saturating_sub(standby.position.flush_lsn.0);
-        Some(leads)
+        let end = lease.flush_lsn;
+        // A leader whose reign has not begun says no position.
+        end.is_valid()
+            .then(|| end.0.saturating_sub(standby.position.flush_lsn.0))
     }
 }

@@ -16,6 +16,7 @@ pub mod promise_file;
 pub mod server;
 mod store_access;
 mod store_leader;
+pub mod wording;
 
 use std::path::PathBuf;
 

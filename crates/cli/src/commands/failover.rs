@@ -1,9 +1,12 @@
 //! `manada failover`: another node becomes the primary, although the present one may live.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use manada_agent::control::View;
 use manada_core::input::Command;
+use manada_core::loss::LossBound;
+use manada_core::policy::Published;
 use manada_core::record::Record;
 use manada_core::server::ServerFacts;
 use manada_model::NodeName;
@@ -24,9 +27,9 @@ use crate::ui::{Answer, Format, Ui, accent, paint};
 /// nodes have answered. It asks before it acts; without a terminal it needs --yes. For a primary
 /// that is well, `manada switchover` is gentler.
 ///
-/// Where commits wait for nobody, those that no standby has are lost unless the former primary can
-/// still be asked. How many bytes of WAL that may be is said before, and it goes on only within
-/// --allow-data-loss.
+/// Where commits wait for nobody, or too few nodes are left to know every commit that was
+/// acknowledged, those that none of them has are lost. How many bytes of WAL that may be is said
+/// before, as far as it is known, and it goes on only within --allow-data-loss.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,18 +37,19 @@ Examples:
   manada failover --to beto --yes
   manada failover --dry-run              only say what is at risk
   manada failover --allow-data-loss      lose at most what was said to be at risk
-  manada failover --allow-data-loss=16MB")]
+  manada failover --allow-data-loss=16MB
+  manada failover --allow-data-loss=any  lose whatever it is, also where nobody knows how much")]
 pub(crate) struct FailoverArgs {
     /// Who shall lead, if its WAL is as far as any other's.
     #[arg(long, value_name = "NODE")]
     to: Option<NodeName>,
 
-    /// Lose commits that were acknowledged, up to so much WAL [without BYTES: what is said to be
-    /// at risk].
+    /// Lose commits that were acknowledged, up to so much WAL, or `any` [without BYTES: what is
+    /// said to be at risk].
     #[arg(
-        long, value_name = "BYTES", num_args = 0..=1, require_equals = true, value_parser = bytes
+        long, value_name = "BYTES", num_args = 0..=1, require_equals = true, value_parser = loss
     )]
-    allow_data_loss: Option<Option<u64>>,
+    allow_data_loss: Option<Option<LossBound>>,
 
     #[command(flatten)]
     which: LocalNodeArgs,
@@ -66,6 +70,14 @@ pub(crate) struct FailoverArgs {
     within: u64,
 }
 
+/// A number of bytes, or `any`.
+fn loss(text: &str) -> Result<LossBound, String> {
+    match text {
+        "any" => Ok(LossBound::Any),
+        _ => bytes(text).map(LossBound::Bytes),
+    }
+}
+
 /// A number of bytes, with one of PostgreSQL's units behind it or none.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -81,7 +93,9 @@ fn bytes(text: &str) -> Result<u64, String> {
     number
         .zip(unit)
         .and_then(|(number, unit)| number.checked_mul(unit))
-        .ok_or_else(|| "a number of bytes is needed, such as 65536, 64kB or 16MB".to_owned())
+        .ok_or_else(|| {
+            "a number of bytes is needed, such as 65536, 64kB or 16MB, or: any".to_owned()
+        })
 }
 
 /// What acknowledged commits a failover may lose.
@@ -110,12 +124,12 @@ pub(crate) async fn run(args: &FailoverArgs, ui: Ui) -> Result<Outcome, Failure>
         report(ui, &before, risk, None);
         return Ok(Outcome::Done);
     }
-    let allow_loss_bytes = bound(args.allow_data_loss, risk)?;
+    let allow_loss = bound(args.allow_data_loss, risk)?;
     confirm(args.yes, ui)?;
     let begun = Instant::now();
     let command = Command::Failover {
         to: args.to.clone(),
-        allow_loss_bytes,
+        allow_loss,
     };
     agent.give(&command).await?;
     let limit = Duration::from_secs(args.within);
@@ -129,15 +143,22 @@ pub(crate) async fn run(args: &FailoverArgs, ui: Ui) -> Result<Outcome, Failure>
     Ok(Outcome::Done)
 }
 
-/// How many bytes may be lost. Without a number it is what the operator was told.
-fn bound(allowed: Option<Option<u64>>, risk: Risk) -> Result<Option<u64>, Failure> {
+/// What may be lost. Without a number it is what the operator was told.
+fn bound(allowed: Option<Option<LossBound>>, risk: Risk) -> Result<Option<LossBound>, Failure> {
+    let unknown = || {
+        Failure::usage("nothing was changed")
+            .because("how much is at risk is not known, so that no number of bytes is a bound")
+            .next("whatever is lost: manada failover --allow-data-loss=any")
+    };
     match (allowed, risk) {
         (None, _) => Ok(None),
-        (Some(Some(bytes)), _) | (Some(None), Risk::AtMost { bytes }) => Ok(Some(bytes)),
-        (Some(None), Risk::None) => Ok(Some(0)),
-        (Some(None), Risk::Unknown) => Err(Failure::usage("say how much may be lost")
-            .because("how much is at risk is not known")
-            .next("manada failover --allow-data-loss=BYTES")),
+        (Some(Some(LossBound::Any)), _) => Ok(Some(LossBound::Any)),
+        (Some(_), Risk::Unknown) => Err(unknown()),
+        (Some(Some(bound @ LossBound::Bytes(_))), Risk::None | Risk::AtMost { .. }) => {
+            Ok(Some(bound))
+        }
+        (Some(None), Risk::AtMost { bytes }) => Ok(Some(LossBound::Bytes(bytes))),
+        (Some(None), Risk::None) => Ok(Some(LossBound::Bytes(0))),
     }
 }
 
@@ -154,15 +175,20 @@ fn confirm(yes: bool, ui: Ui) -> Result<(), Failure> {
     }
 }
 
+/// What is at risk with the nodes whose agents answer. A leader that commits wait for nobody on may
+/// be gone a moment later, with all that only it has.
 fn risk(record: &Record, views: &[View]) -> Risk {
-    let alone = |published: &&manada_core::policy::Published| !published.policy.is_synchronous();
-    let Some(published) = record.policies.iter().find(alone) else {
+    let answering: BTreeSet<NodeName> = views.iter().map(|view| view.node.clone()).collect();
+    let at_risk = |published: &&Published| {
+        !published.policy.is_synchronous() || !published.is_covered_by(&answering)
+    };
+    let Some(published) = record.policies.iter().find(at_risk) else {
         return Risk::None;
     };
     let leader = &published.leader;
     let words = views.iter().filter_map(|view| view.lease.as_ref());
     let said = words
-        .filter(|age| age.lease.leader == *leader)
+        .filter(|age| age.lease.leader == *leader && age.lease.flush_lsn.is_valid())
         .map(|age| age.lease.flush_lsn)
         .max();
     let others = views.iter().filter(|view| view.node != *leader);
@@ -208,12 +234,12 @@ fn danger(risk: Risk) -> String {
     match risk {
         Risk::None => "No acknowledged commit is at risk.".to_owned(),
         Risk::AtMost { bytes } => format!(
-            "Commits wait for no standby: {} of WAL are at risk, as of the primary's last word, \
-             and what it has written since.",
+            "Acknowledged commits may be lost: {} of WAL are at risk, as of the primary's last \
+             word, and what it has written since.",
             size(bytes)
         ),
         Risk::Unknown => {
-            "Commits wait for no standby, and how much WAL is at risk is not known.".to_owned()
+            "Acknowledged commits may be lost, and how much WAL is at risk is not known.".to_owned()
         }
     }
 }
@@ -264,10 +290,14 @@ mod tests {
     #[test]
     fn data_is_lost_only_where_somebody_says_how_much() {
         let told = Risk::AtMost { bytes: 7 };
+        let at_most = |bytes| Some(Some(LossBound::Bytes(bytes)));
         assert_eq!(bound(None, told).ok(), Some(None));
-        assert_eq!(bound(Some(None), told).ok(), Some(Some(7)));
-        assert_eq!(bound(Some(Some(9)), told).ok(), Some(Some(9)));
-        assert_eq!(bound(Some(None), Risk::None).ok(), Some(Some(0)));
+        assert_eq!(bound(Some(None), told).ok(), at_most(7));
+        assert_eq!(bound(at_most(9), told).ok(), at_most(9));
+        assert_eq!(bound(Some(None), Risk::None).ok(), at_most(0));
         assert!(bound(Some(None), Risk::Unknown).is_err());
+        assert!(bound(at_most(9), Risk::Unknown).is_err());
+        let any = loss("any").ok();
+        assert_eq!(bound(Some(any), Risk::Unknown).ok(), Some(any));
     }
 }

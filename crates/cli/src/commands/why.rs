@@ -4,6 +4,7 @@ mod deeds;
 
 use jiff::Timestamp;
 use manada_agent::control::View;
+use manada_agent::wording;
 use manada_core::position::Epoch;
 use manada_model::NodeName;
 use manada_model::wording::{duration, shown};
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use super::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
-use crate::protected::{self, Agent, Blocked, blocked};
+use crate::protected::{Agent, Blocked, blocked};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
 use deeds::{Deed, Ended, Failover, Journal, failovers};
@@ -99,7 +100,7 @@ fn node(view: &View) -> Node<'_> {
     Node {
         node: &view.node,
         standing: &view.standing,
-        is: protected::standing(&view.standing),
+        is: wording::standing(&view.standing),
     }
 }
 
@@ -107,7 +108,7 @@ fn text(views: &[View], failovers: &[Failover], deeds: &[Deed]) -> String {
     let mut text = String::new();
     for view in views {
         let name = paint(accent::STRONG, &view.node);
-        text += &paragraph(&format!("{name} "), &protected::standing(&view.standing));
+        text += &paragraph(&format!("{name} "), &wording::standing(&view.standing));
     }
     let unheard = unheard(views);
     if !unheard.is_empty() {

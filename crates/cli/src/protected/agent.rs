@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use manada_agent::control::{self, Answer, ControlError, View, socket};
 use manada_agent::journal::Entry;
+use manada_agent::wording;
 use manada_core::input::Command;
 use manada_core::obstacle::Obstacle;
 use manada_core::record::{Record, Versioned};
 use manada_herd::{FindNodeError, Node};
 use manada_model::NodeName;
 
-use super::obstacle;
 use crate::commands::LocalNodeArgs;
 use crate::error::Failure;
 
@@ -123,8 +123,8 @@ fn refused(by: &NodeName, reason: &Obstacle) -> Failure {
         Obstacle::StoreUnreachable => Failure::unreachable(what),
         _ => Failure::refused(what),
     };
-    let failure = failure.because(format!("{by} says: {}", obstacle::sentence(reason)));
-    match obstacle::remedy(reason) {
+    let failure = failure.because(format!("{by} says: {}", wording::obstacle(reason)));
+    match wording::remedy(reason) {
         Some(remedy) => failure.next(remedy),
         None => failure,
     }

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 use manada_agent::control::View;
 use manada_agent::journal::{Entry, Event};
+use manada_agent::wording::{self, names, policy};
 use manada_core::action::Order;
-use manada_core::input::StoreState;
+use manada_core::input::{Outcome, StoreState};
 use manada_core::policy::Published;
 use manada_core::position::Epoch;
 use manada_core::record::{Desired, Mode, Record, WhenShort};
@@ -15,8 +16,7 @@ use manada_model::wording::duration;
 use serde::Serialize;
 
 use super::agent::Agent;
-use super::obstacle::names;
-use super::standing::{Blocked, blocked, policy};
+use super::blocked::{Blocked, blocked};
 use crate::text::paragraph;
 use crate::ui::{accent, paint};
 
@@ -69,13 +69,16 @@ impl Protection {
                 why: failure.why().unwrap_or_default().to_owned(),
             },
             Ok((agent, own)) => {
-                let degraded_since = match degraded(&own) {
-                    Some(leader) => since(&agent.journal_of(leader).await),
-                    None => None,
-                };
+                let views = agent.views(own).await;
+                let mut journals = Vec::new();
+                if is_degraded(&views[0]) {
+                    for view in &views {
+                        journals.push(agent.journal_of(&view.node).await);
+                    }
+                }
                 Protection::Seen {
-                    views: agent.views(own).await,
-                    degraded_since,
+                    views,
+                    degraded_since: since(&journals),
                 }
             }
         })
@@ -123,7 +126,7 @@ impl Protection {
             store_answers: own.map(|own| own.store_state == StoreState::Reachable),
             policies: record.map_or(&[], |record| &record.policies),
             desired: record.map(|record| &record.desired),
-            degraded: own.and_then(degraded).is_some(),
+            degraded: own.is_some_and(is_degraded),
             degraded_since,
             nodes: (views.iter())
                 .map(|view| NodeReport {
@@ -186,7 +189,7 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
             paint(accent::TYPE, "manada resume")
         ));
     }
-    if degraded(own).is_some() {
+    if is_degraded(own) {
         let since = degraded_since.map_or_else(String::new, |since| {
             format!(" since {}", since.strftime("%Y-%m-%d %H:%M:%SZ"))
         });
@@ -208,7 +211,7 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
             warnings.push(format!(
                 "{} {}: {}",
                 view.node,
-                super::standing::sentence(&view.standing),
+                wording::standing(&view.standing),
                 paint(accent::TYPE, "manada why")
             ));
         }
@@ -216,10 +219,9 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
     warnings
 }
 
-/// The leader, where commits wait for fewer standbys than the operator wants, who allowed that.
-fn degraded(view: &View) -> Option<&NodeName> {
-    let record = record(view)?;
-    is_short(record).then_some(record.leader.as_ref()?)
+/// Whether commits wait for fewer standbys than the operator wants, who allowed that.
+fn is_degraded(view: &View) -> bool {
+    record(view).is_some_and(is_short)
 }
 
 fn is_short(record: &Record) -> bool {
@@ -227,15 +229,35 @@ fn is_short(record: &Record) -> bool {
     record.desired.when_short == WhenShort::Degrade && record.policies.iter().any(fewer)
 }
 
-/// Since when the record says so that this node wrote.
-fn since(journal: &[Entry]) -> Option<Timestamp> {
-    let mut since = None;
-    for entry in journal {
-        if let Event::Ordered { order, .. } = &entry.event
-            && let Order::Swap { record, .. } = order.as_ref()
-        {
-            since = is_short(record).then(|| since.unwrap_or(entry.at));
+/// Since when the record is short, whoever wrote it.
+fn since(journals: &[Vec<Entry>]) -> Option<Timestamp> {
+    let mut written: Vec<(Timestamp, bool)> = journals.iter().flat_map(|it| written(it)).collect();
+    written.sort_by_key(|(at, _)| *at);
+    let short = written.rsplit(|(_, is_short)| !is_short).next()?;
+    short.first().map(|(at, _)| *at)
+}
+
+/// When a node has written a record, and whether it was short.
+fn written(journal: &[Entry]) -> impl Iterator<Item = (Timestamp, bool)> {
+    let mut ordered = None;
+    journal.iter().filter_map(move |entry| match &entry.event {
+        Event::Ordered { action, order, .. } => {
+            if let Order::Swap { record, .. } = order.as_ref() {
+                ordered = Some((*action, is_short(record)));
+            }
+            None
         }
-    }
-    since
+        Event::Done {
+            action, outcome, ..
+        } if ordered.is_some_and(|(swap, _)| swap == *action) => {
+            let (_, is_short) = ordered.take()?;
+            matches!(**outcome, Outcome::Swapped(_)).then_some((entry.at, is_short))
+        }
+        Event::Started { .. }
+        | Event::Ended
+        | Event::Server { .. }
+        | Event::Commanded { .. }
+        | Event::Done { .. }
+        | Event::Missing { .. } => None,
+    })
 }

@@ -16,6 +16,9 @@ use crate::typed::{Herd, manada};
 /// How long a question about health may take.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How much of an agent's log a test shows that fails.
+const LOG_LINES_MAX: usize = 60;
+
 /// How often a primary may be started in place before another takes over.
 const KILLS_MAX: usize = 5;
 
@@ -41,6 +44,24 @@ impl Drop for Agent {
             // It may have ended by itself.
             process.kill().ok();
             process.wait().ok();
+        }
+    }
+}
+
+/// A test that fails says what the agents said: nothing else is left of them.
+impl Drop for Protected {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for agent in &self.agents {
+            let log = self.path(agent.node).join("log/agent.log");
+            let text = fs::read_to_string(log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines.len().saturating_sub(LOG_LINES_MAX);
+            let last = lines[last..].join("\n");
+            // There is nobody to tell of a closed stream.
+            let _ = writeln!(std::io::stderr(), "agent of {}:\n{last}", agent.node);
         }
     }
 }
@@ -132,6 +153,17 @@ impl Protected {
         kill_process(pid, Signal::KILL).expect("killed");
     }
 
+    /// Waits until another node than `old` leads, and lets clients in.
+    pub(crate) fn wait_for_other_leader(&self, old: &str) -> &'static str {
+        let mut leader = None;
+        wait_until("another node leads", || {
+            let mut others = NODES.into_iter().filter(|node| *node != old);
+            leader = others.find(|node| self.health(node, "/primary") == 200);
+            leader.is_some()
+        });
+        leader.expect("it was waited for")
+    }
+
     /// Kills a primary's postmaster until another node leads. On a machine so busy that nobody
     /// takes over within the time of an election, a primary is started in place, and rightly so.
     pub(crate) fn kill_until_replaced(&self, old: &str) -> &'static str {
@@ -198,6 +230,14 @@ impl Protected {
         let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         body["manada"].clone()
+    }
+
+    /// How the herd is protected, as `manada status` on a node says.
+    pub(crate) fn protection(&self, node: &str) -> Value {
+        let output = manada(&["status", "--format", "json", "--home", &self.home(node)]).output();
+        let output = output.expect("manada runs");
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        status["protection"].clone()
     }
 
     pub(crate) fn standing(&self, node: &str) -> Value {

@@ -15,6 +15,8 @@ use typed::{manada, refused};
 trials![
     a_killed_primary_is_replaced_and_comes_back,
     a_killed_agent_costs_no_failover_and_takes_up_its_work,
+    an_asynchronous_primary_without_its_agent_is_killed_and_replaced,
+    a_degraded_herd_says_since_when,
     health_checks_are_answered_as_patroni_answers,
     what_would_not_be_safe_is_refused_with_its_reason,
 ];
@@ -64,6 +66,56 @@ fn a_killed_agent_costs_no_failover_and_takes_up_its_work() -> Outcome {
     });
     assert_eq!(herd.epoch("n1"), 1);
     assert_eq!(herd.sql("n1", started), before);
+    Ok(())
+}
+
+fn an_asynchronous_primary_without_its_agent_is_killed_and_replaced() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "off");
+    herd.kill_agent("n1");
+    let leader = herd.wait_for_other_leader("n1");
+    let gone = herd.try_sql("n1", "SELECT 1");
+    assert!(
+        gone.is_err(),
+        "its server went on beside {leader}: {gone:?}"
+    );
+    Ok(())
+}
+
+fn a_degraded_herd_says_since_when() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "any");
+    let home = herd.home("n1");
+    let wanted = manada(&[
+        "sync",
+        "any",
+        "1",
+        "--when-short",
+        "degrade",
+        "--home",
+        &home,
+    ])
+    .output();
+    let wanted = wanted.expect("manada runs");
+    assert!(wanted.status.success(), "{wanted:?}");
+    let began = jiff::Timestamp::now();
+    for standby in ["n2", "n3"] {
+        herd.kill_agent(standby);
+        herd.kill_postmaster(standby);
+    }
+    wait_until(
+        "commits wait for nobody, and status says since when",
+        || {
+            let protection = herd.protection("n1");
+            let since = protection["degraded_since"].as_str();
+            let since: Option<jiff::Timestamp> = since.and_then(|text| text.parse().ok());
+            protection["degraded"] == true && since.is_some_and(|since| since > began)
+        },
+    );
+    herd.sql("n1", "CREATE TABLE written AS SELECT 1");
+    herd.start_agent("n2");
+    wait_until("commits wait for a standby again", || {
+        let protection = herd.protection("n1");
+        protection["degraded"] == false && protection["degraded_since"].is_null()
+    });
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use manada_agent::control::View;
+use manada_agent::wording;
 use manada_core::input::Command;
 use manada_core::policy::{Policy, Published};
 use manada_core::record::{Desired, Record, WhenShort};
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use super::SyncArgs;
 use crate::error::{Failure, Outcome};
-use crate::protected::{self, Agent, record};
+use crate::protected::{Agent, blocked, record};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
 
@@ -188,7 +189,7 @@ fn wanted(desired: &Desired) -> String {
 }
 
 fn announcement(plan: &Plan) -> String {
-    let now = protected::policy(&plan.from);
+    let now = wording::policy(&plan.from);
     let wanted = wanted(&plan.desired);
     let then = match (plan.desired.count, plan.desired.when_short) {
         (0, _) => {
@@ -239,7 +240,7 @@ async fn until_it_is_published(
         Some(view) => agent.views(view).await,
         None => Vec::new(),
     };
-    let reasons: Vec<String> = (protected::blocked(&views).into_iter())
+    let reasons: Vec<String> = (blocked(&views).into_iter())
         .map(|one| format!("{}: {}", one.node, one.because))
         .collect();
     Err(Failure::failed(format!(
@@ -296,6 +297,6 @@ fn in_force(plan: &Plan, policy: &Policy, took: Duration) -> String {
         "{} after {}: {}.{short}",
         paint(accent::GOOD, "In force"),
         duration(took),
-        protected::policy(policy)
+        wording::policy(policy)
     )
 }

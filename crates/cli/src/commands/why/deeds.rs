@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use manada_agent::journal::{Entry, Event};
+use manada_agent::wording;
 use manada_core::action::{ActionId, Order};
 use manada_core::input::Outcome;
 use manada_core::position::Epoch;
@@ -10,8 +11,6 @@ use manada_core::record::Record;
 use manada_core::server::Gate;
 use manada_model::NodeName;
 use serde::Serialize;
-
-use crate::protected;
 
 /// Something that a node did, or was told to do.
 #[derive(Serialize)]
@@ -119,8 +118,8 @@ impl Journal {
                 order,
                 reason,
             } => {
-                let did = protected::order(order, written)?;
-                let because = protected::reason(reason);
+                let did = wording::order(order, written)?;
+                let because = wording::reason(reason);
                 Some((Some(*action), deed(did, Some(reason), because, Ended::Open)))
             }
             Event::Commanded {
@@ -128,10 +127,10 @@ impl Journal {
                 command,
                 refused,
             } => {
-                let did = format!("was told to {}", protected::command(command));
+                let did = format!("was told to {}", wording::command(command));
                 let (because, outcome) = match refused {
                     None => (format!("an operator on {from} wants it"), Ended::Done),
-                    Some(obstacle) => (protected::obstacle(obstacle), Ended::Refused),
+                    Some(obstacle) => (wording::obstacle(obstacle), Ended::Refused),
                 };
                 Some((None, deed(did, None, because, outcome)))
             }
@@ -182,7 +181,7 @@ pub(super) fn failovers(journals: &[Journal]) -> Vec<Failover> {
                     began_at: entry.at,
                     coordinator: node.clone(),
                     reason: reason.clone(),
-                    because: protected::reason(reason),
+                    because: wording::reason(reason),
                     leader: None,
                     chosen_because: None,
                     open_at: None,
@@ -195,7 +194,7 @@ pub(super) fn failovers(journals: &[Journal]) -> Vec<Failover> {
                     });
                     if let Some(begun) = begun {
                         begun.leader = Some(leader.clone());
-                        begun.chosen_because = Some(protected::reason(reason));
+                        begun.chosen_because = Some(wording::reason(reason));
                     }
                 }
             },

@@ -2,6 +2,7 @@
 
 use manada_core::action::{Order, Stop};
 use manada_core::input::Command;
+use manada_core::loss::LossBound;
 use manada_core::record::{Mode, Record};
 use manada_core::server::Gate;
 use manada_model::NodeName;
@@ -12,7 +13,7 @@ use super::standing;
 
 /// What was done; `None` for what goes on all the time. `before` is the record that this node wrote
 /// last.
-pub(crate) fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
+pub fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
     let text = match order {
         Order::Swap { record, .. } => recorded(record, before),
         Order::StartStandby {
@@ -77,18 +78,17 @@ fn recorded(record: &Record, before: Option<&Record>) -> String {
 }
 
 /// What an operator asked for.
-pub(crate) fn command(command: &Command) -> String {
+pub fn command(command: &Command) -> String {
     match command {
         Command::Switchover { to: None } => "hand over".to_owned(),
         Command::Switchover { to: Some(to) } => format!("hand over to {to}"),
-        Command::Failover {
-            allow_loss_bytes, ..
-        } => match allow_loss_bytes {
+        Command::Failover { allow_loss, .. } => match allow_loss {
             None => "elect a leader".to_owned(),
-            Some(bytes) => {
+            Some(LossBound::Bytes(bytes)) => {
                 let bytes = size(*bytes);
                 format!("elect a leader, if at most {bytes} of WAL are lost")
             }
+            Some(LossBound::Any) => "elect a leader, whatever is lost".to_owned(),
         },
         Command::Pause => "pause the herd".to_owned(),
         Command::Resume => "act by itself again".to_owned(),

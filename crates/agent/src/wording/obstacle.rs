@@ -6,7 +6,7 @@ use manada_model::NodeName;
 use manada_model::wording::{duration, size};
 
 /// Why it does not happen.
-pub(crate) fn sentence(obstacle: &Obstacle) -> String {
+pub fn sentence(obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::NoRecord => "the store has no record of the herd".to_owned(),
         Obstacle::NotAMember => "the herd's record does not have this node".to_owned(),
@@ -85,7 +85,7 @@ pub(crate) fn sentence(obstacle: &Obstacle) -> String {
         }
         Obstacle::RejoinBudgetSpent { rung, tries } => format!(
             "this node's WAL has parted from the leader's, and {tries} tries to bring it back \
-             have failed, {} last",
+             have failed, {} last; it is tried again now and then",
             rung_name(*rung)
         ),
         Obstacle::Retrying { failures } => {
@@ -95,7 +95,7 @@ pub(crate) fn sentence(obstacle: &Obstacle) -> String {
 }
 
 /// What would unblock it, where somebody can do something.
-pub(crate) fn remedy(obstacle: &Obstacle) -> Option<String> {
+pub fn remedy(obstacle: &Obstacle) -> Option<String> {
     let text = match obstacle {
         Obstacle::Paused => "manada resume".to_owned(),
         Obstacle::StoreUnreachable => "bring the store back; writes go on without it".to_owned(),
@@ -106,9 +106,12 @@ pub(crate) fn remedy(obstacle: &Obstacle) -> Option<String> {
             format!("start one of {}", names(missing))
         }
         Obstacle::NotCovered { published, .. } => format!("start {}", published.leader),
-        Obstacle::LossTooLarge { .. } => {
+        Obstacle::LossTooLarge { bytes: Some(_), .. } => {
             "bring back a node that has more, or: manada failover --allow-data-loss=BYTES"
                 .to_owned()
+        }
+        Obstacle::LossTooLarge { bytes: None, .. } => {
+            "bring back a node that has more, or: manada failover --allow-data-loss=any".to_owned()
         }
         Obstacle::TooFewStandbys { away, .. } if !away.is_empty() => {
             format!(
@@ -125,7 +128,10 @@ pub(crate) fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::SuccessorUnfit { .. } => {
             "another with --to, or wait until it has caught up: manada status".to_owned()
         }
-        Obstacle::RejoinBudgetSpent { .. } => "see its log, then: manada resume".to_owned(),
+        Obstacle::RejoinBudgetSpent { .. } => {
+            "what failed stands below and in its log; to try again at once: manada resume"
+                .to_owned()
+        }
         Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()
@@ -165,7 +171,7 @@ pub(super) fn rung_name(rung: Rung) -> &'static str {
 }
 
 /// Names in a sentence.
-pub(super) fn names(names: &[NodeName]) -> String {
+pub fn names(names: &[NodeName]) -> String {
     if names.is_empty() {
         return "none".to_owned();
     }

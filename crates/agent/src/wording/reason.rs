@@ -1,12 +1,13 @@
 //! Why the herd acted, in a sentence.
 
+use manada_core::loss::LossBound;
 use manada_core::reason::Reason;
 use manada_model::wording::size;
 
 use super::obstacle::names;
 
 /// Why it was done.
-pub(crate) fn sentence(reason: &Reason) -> String {
+pub fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::LeaseLapsed { leader } => {
             format!("{leader} gave no sign of life, and its server did not answer")
@@ -37,11 +38,18 @@ pub(crate) fn sentence(reason: &Reason) -> String {
             "those that answered have every acknowledged commit between them, so epoch {epoch} \
              can begin"
         ),
-        Reason::LossAccepted { bytes, bound } => format!(
-            "{} of WAL are known to be lost, within the {} that are allowed",
-            size(*bytes),
-            size(*bound)
-        ),
+        Reason::LossAccepted { bytes, bound } => {
+            let lost = match bytes {
+                Some(bytes) => format!("{} of WAL are known to be lost", size(*bytes)),
+                None => "how much WAL is lost is not known".to_owned(),
+            };
+            match bound {
+                LossBound::Bytes(bound) => {
+                    format!("{lost}, within the {} that are allowed", size(*bound))
+                }
+                LossBound::Any => format!("{lost}, and an operator has allowed whatever it is"),
+            }
+        }
         Reason::Chosen { epoch } => format!("this node was chosen to lead epoch {epoch}"),
         Reason::ReignBegins { epoch } => {
             format!(

@@ -1,17 +1,14 @@
-//! What a node of a protected herd is, and what holds it up, in sentences.
+//! What a node of a protected herd is, in a sentence.
 
-use manada_agent::control::View;
-use manada_core::obstacle::Obstacle;
 use manada_core::policy::Policy;
 use manada_core::server::Gate;
 use manada_core::standing::{PromotionStage, Standing};
 use manada_model::{NodeName, SyncMethod};
-use serde::Serialize;
 
 use super::obstacle::{self, rung_name};
 
 /// What a node is.
-pub(crate) fn sentence(standing: &Standing) -> String {
+pub fn sentence(standing: &Standing) -> String {
     match standing {
         Standing::NoRecord => "knows no record of the herd".to_owned(),
         Standing::Outsider => "is not in the herd's record".to_owned(),
@@ -96,7 +93,7 @@ fn stage_name(stage: PromotionStage) -> &'static str {
 }
 
 /// What commits wait for.
-pub(crate) fn policy(policy: &Policy) -> String {
+pub fn policy(policy: &Policy) -> String {
     if !policy.is_synchronous() {
         return "commits wait for no standby".to_owned();
     }
@@ -106,36 +103,4 @@ pub(crate) fn policy(policy: &Policy) -> String {
     };
     let names = obstacle::names(&policy.standbys);
     format!("commits wait for {method} {} of {names}", policy.count)
-}
-
-/// What holds a node up.
-#[derive(Debug, Serialize)]
-pub(crate) struct Blocked<'a> {
-    /// Which node.
-    pub(crate) node: &'a NodeName,
-    /// By what, typed.
-    pub(crate) obstacle: &'a Obstacle,
-    /// In words.
-    pub(crate) because: String,
-    /// What would unblock it.
-    pub(crate) remedy: Option<String>,
-}
-
-/// What holds the nodes up. What all say of the store or the mode is said once.
-pub(crate) fn blocked(views: &[View]) -> Vec<Blocked<'_>> {
-    let mut said: Vec<Blocked<'_>> = Vec::new();
-    for view in views {
-        for reason in &view.obstacles {
-            if said.iter().any(|one| one.obstacle == reason) {
-                continue;
-            }
-            said.push(Blocked {
-                node: &view.node,
-                obstacle: reason,
-                because: obstacle::sentence(reason),
-                remedy: obstacle::remedy(reason),
-            });
-        }
-    }
-    said
 }

@@ -1,0 +1,11 @@
+//! What the core decides and what holds it up, in sentences: for the log, and for operators' commands.
+
+mod obstacle;
+mod order;
+mod reason;
+mod standing;
+
+pub use obstacle::{names, remedy, sentence as obstacle};
+pub use order::{command, sentence as order};
+pub use reason::sentence as reason;
+pub use standing::{policy, sentence as standing};
