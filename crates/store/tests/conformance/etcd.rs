@@ -10,7 +10,7 @@ use manada_store::{Access, ClientCertificate, StoreLocation};
 use manada_testbed::{Missing, Scratch, free_port, wait_until};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A cluster. Dropping it ends the servers.
 pub(crate) struct Etcd {
@@ -102,8 +102,14 @@ impl Etcd {
     }
 
     pub(crate) fn location(&self) -> StoreLocation {
+        self.location_from(0)
+    }
+
+    /// The same with that member first.
+    pub(crate) fn location_from(&self, first: usize) -> StoreLocation {
         let scheme = if self.tls.is_some() { "etcds" } else { "etcd" };
-        let endpoints: Vec<String> = (self.members.iter())
+        let (before, rest) = self.members.split_at(first);
+        let endpoints: Vec<String> = (rest.iter().chain(before))
             .map(|member| format!("127.0.0.1:{}", member.port))
             .collect();
         let text = format!("{scheme}://{}/herds", endpoints.join(","));
@@ -134,12 +140,30 @@ impl Etcd {
         kill_process(pid, signal).expect("etcd runs");
     }
 
+    /// The member that leads, once there is one.
+    pub(crate) fn leader(&self) -> usize {
+        let leads = |member: &usize| {
+            let status = self.post_to(*member, "/v3/maintenance/status", &json!({}), None);
+            status["leader"] == status["header"]["member_id"]
+        };
+        let mut leader = None;
+        wait_until("etcd has a leader", || {
+            leader = (0..self.members.len()).find(leads);
+            leader.is_some()
+        });
+        leader.expect("it was waited for")
+    }
+
     /// Posts to the first server, which has no TLS; the answer's body.
     pub(crate) fn post(&self, path: &str, body: &Value, token: Option<&str>) -> Value {
+        self.post_to(0, path, body, token)
+    }
+
+    fn post_to(&self, member: usize, path: &str, body: &Value, token: Option<&str>) -> Value {
         let body = body.to_string();
         let authorization =
             token.map_or_else(String::new, |token| format!("Authorization: {token}\r\n"));
-        let address = ("127.0.0.1", self.members[0].port);
+        let address = ("127.0.0.1", self.members[member].port);
         let mut stream = TcpStream::connect(address).expect("etcd takes connections");
         write!(
             stream,

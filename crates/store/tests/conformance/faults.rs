@@ -97,6 +97,26 @@ pub(crate) fn a_paused_member_is_passed_by() -> Outcome {
     Ok(())
 }
 
+pub(crate) fn etcds_leader_is_moved_off_the_own_host() -> Outcome {
+    let etcd = Etcd::cluster()?;
+    // All members are on one host here; the first endpoint counts as the own one.
+    let own = ["127.0.0.1".parse().expect("an address")];
+    run(async {
+        until_it_answers(&open(&etcd).await).await;
+        let leader = etcd.leader();
+        let store = open_at(&etcd.location_from(leader), &etcd.access()).await;
+        let revision = created(&store).await;
+        let moved = store.keep_leader_off(&own).await;
+        assert!(moved.expect("etcd hands over"));
+        assert_ne!(etcd.leader(), leader);
+        let renewed = store.renew(revision, &lease(1, 1)).await;
+        assert_eq!(renewed.expect("another leads"), Renewal::Renewed);
+        let moved = store.keep_leader_off(&own).await;
+        assert!(!moved.expect("etcd answers"), "it is elsewhere");
+    });
+    Ok(())
+}
+
 pub(crate) fn a_cluster_serves_on_when_a_member_is_killed() -> Outcome {
     let etcd = Etcd::cluster()?;
     run(async {

@@ -152,22 +152,42 @@ impl Arguments {
                     continue;
                 }
                 let measured = Measured::start(subject, &manada, &programs)?;
-                for round in 0..rounds {
-                    for fault in &self.faults {
-                        let outcome = measured.round(*fault, self.store_leader)?;
-                        eprintln!(
-                            "turn {}, round {}: {}, {}: {outcome}",
-                            turn + 1,
-                            round + 1,
-                            subject.text(),
-                            fault.text()
-                        );
-                        figures.add(subject, *fault, outcome);
+                let went_on = self.turn(turn, rounds, &measured, &mut figures);
+                match (subject, went_on) {
+                    (_, Ok(())) => {}
+                    (Subject::Manada, Err(error)) => return Err(error),
+                    // The next turn has a new herd.
+                    (Subject::PatroniDefaults | Subject::PatroniFastest, Err(error)) => {
+                        eprintln!("turn {}: {}: {error}", turn + 1, subject.text());
                     }
                 }
             }
         }
         Ok(figures.report(&programs, self.peer))
+    }
+
+    /// A turn of rounds with one herd.
+    fn turn(
+        &self,
+        turn: u16,
+        rounds: u16,
+        measured: &Measured,
+        figures: &mut Figures,
+    ) -> Result<(), String> {
+        for round in 0..rounds {
+            for fault in &self.faults {
+                let outcome = measured.round(*fault, self.store_leader)?;
+                eprintln!(
+                    "turn {}, round {}: {}, {}: {outcome}",
+                    turn + 1,
+                    round + 1,
+                    measured.subject.text(),
+                    fault.text()
+                );
+                figures.add(measured.subject, *fault, outcome);
+            }
+        }
+        Ok(())
     }
 
     fn subjects(&self) -> Vec<(Subject, u16)> {
