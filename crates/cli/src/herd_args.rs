@@ -82,9 +82,15 @@ impl HerdArgs {
         let [node, ..] = nodes.as_slice() else {
             return Err(no_node());
         };
-        let peer = node
-            .peer()
-            .map_err(|error| Failure::failed("this host's node can't be asked").because(error))?;
+        let remembered = manada_herd::member::remembered(&node.home);
+        let peer = match node.peer() {
+            Ok(peer) => Some(peer),
+            // Whose data is gone can be asked nothing, and knows whom to ask.
+            Err(_) if !remembered.is_empty() => None,
+            Err(error) => {
+                return Err(Failure::failed("this host's node can't be asked").because(error));
+            }
+        };
         let mut seeds = node.superuser();
         // What commits wait for by default is to be seen, not what this session would.
         seeds.options = None;
@@ -95,8 +101,9 @@ impl HerdArgs {
         Ok(Target {
             survey: Survey {
                 seeds,
-                peer: Some(peer),
+                peer,
                 others: node.monitor(node.endpoint()),
+                remembered,
                 limit: self.timeout(),
             },
             node: Some(node.clone()),
@@ -127,7 +134,17 @@ impl HerdArgs {
 }
 
 fn no_node() -> Failure {
-    Failure::usage("no server is named, and this host has no such node")
+    let nodes = Node::discover().unwrap_or_default();
+    let names: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("{}/{}", node.file.herd, node.file.name))
+        .collect();
+    let failure = Failure::usage("no server is named, and this host has no such node");
+    if !names.is_empty() {
+        let names = names.join(", ");
+        return failure.because(format!("by herd and name, this host has {names}"));
+    }
+    failure
         .next("manada status --uri postgresql://HOST/postgres")
         .next("manada lab")
 }
@@ -163,5 +180,7 @@ pub(crate) fn nobody_answered(status: &HerdStatus) -> Failure {
             NodeState::Answered(_) | NodeState::SeenByUpstream => None,
         })
         .collect();
-    failure.because(reasons.join("\n"))
+    failure
+        .because(reasons.join("\n"))
+        .next("manada start, on each host of the herd; in a lab: manada lab start")
 }

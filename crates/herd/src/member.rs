@@ -6,6 +6,8 @@ use manada_postgres::address::HostAddress;
 use manada_postgres::quote::{Unquotable, literal};
 use serde::{Deserialize, Serialize};
 
+use crate::home::Home;
+
 /// A row of `manada.member`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,6 +47,13 @@ pub async fn members(session: &Session) -> Result<Vec<Member>, tokio_postgres::E
     let row = session.query_one(MEMBERS_QUERY, &[]).await?;
     let text: String = row.get(0);
     Ok(serde_json::from_str(&text).expect("the table holds members"))
+}
+
+/// The members as this host's agent has written them down; none where no agent has, or what is there
+/// can't be read.
+pub fn remembered(home: &Home) -> Vec<Member> {
+    let text = std::fs::read_to_string(home.members_file()).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// All rows as one JSON array.

@@ -12,6 +12,8 @@ use manada_postgres::transport::Peer;
 use manada_postgres::{ConnectError, Conninfo, Endpoint, Session};
 use tokio::task::JoinSet;
 
+use crate::member::Member;
+
 /// The most servers one survey asks.
 const SERVERS_MAX: usize = 64;
 
@@ -27,6 +29,8 @@ pub struct Survey {
     pub peer: Option<Peer>,
     /// How to reach those that the seeds tell of; only the endpoint is replaced.
     pub others: Conninfo,
+    /// Who else is known, to be asked where no seed answers.
+    pub remembered: Vec<Member>,
     /// How long each server may take, from the first packet to its whole answer.
     pub limit: Duration,
 }
@@ -36,6 +40,7 @@ impl Survey {
     pub fn of(conninfo: Conninfo, limit: Duration) -> Survey {
         Survey {
             others: conninfo.clone(),
+            remembered: Vec::new(),
             seeds: conninfo,
             peer: None,
             limit,
@@ -56,10 +61,18 @@ impl Survey {
         for endpoint in &self.seeds.endpoints {
             round.ask(endpoint.clone(), Lead::Seed);
         }
-        while let Some(joined) = round.asking.join_next().await {
-            // A question that panicked is a defect: its server is left out, the others are not.
-            let Ok(asked) = joined else { continue };
-            round.hear(asked);
+        round.hear_all().await;
+        if !round.answered() {
+            let silent = std::mem::take(&mut round.heard);
+            for member in &self.remembered {
+                let endpoint = Endpoint::tcp(member.host.to_string(), member.port);
+                round.ask_member(member.name.as_str(), endpoint);
+            }
+            round.hear_all().await;
+            // By their own addresses they are among those that are remembered.
+            if !round.answered() {
+                round.heard = silent;
+            }
         }
         let ways = std::mem::take(&mut round.ways);
         let status = HerdStatus::assemble(asked_at, begun.elapsed(), round.into_answers());
@@ -138,6 +151,23 @@ impl<'a> Round<'a> {
         }
     }
 
+    fn ask_member(&mut self, name: &str, endpoint: Endpoint) {
+        self.member_names.insert(endpoint.clone(), name.to_owned());
+        self.ask(endpoint, Lead::Member);
+    }
+
+    async fn hear_all(&mut self) {
+        while let Some(joined) = self.asking.join_next().await {
+            // A question that panicked is a defect: its server is left out, the others are not.
+            let Ok(asked) = joined else { continue };
+            self.hear(asked);
+        }
+    }
+
+    fn answered(&self) -> bool {
+        self.heard.iter().any(|asked| asked.outcome.is_ok())
+    }
+
     /// Sends the question, unless that endpoint was asked before.
     fn ask(&mut self, endpoint: Endpoint, lead: Lead) {
         if self.known.len() >= SERVERS_MAX || !self.known.insert(endpoint.clone()) {
@@ -177,10 +207,7 @@ impl<'a> Round<'a> {
         }
         if let Ok(status) = &asked.outcome {
             for member in &status.members {
-                let endpoint = Endpoint::tcp(&member.host, member.port);
-                self.member_names
-                    .insert(endpoint.clone(), member.name.clone());
-                self.ask(endpoint, Lead::Member);
+                self.ask_member(&member.name, Endpoint::tcp(&member.host, member.port));
             }
             for (endpoint, lead) in leads(&asked.endpoint, status) {
                 self.ask(endpoint, lead);

@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use manada_herd::{CreateError, Created, Home, NewHerd, Node, create};
-use manada_postgres::Session;
+use manada_herd::member::members;
+use manada_herd::{CreateError, Created, Home, NewHerd, Node, Survey, create};
 use manada_postgres::os_user::OsUser;
 use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find};
+use manada_postgres::{Conninfo, Session};
 use manada_testbed::{Outcome, Programs, Scratch, free_port, trials};
 
 trials![
@@ -16,6 +17,7 @@ trials![
     a_second_init_is_refused_and_an_interrupted_one_taken_up,
     a_taken_port_and_a_foreign_data_directory_are_refused,
     hostile_paths_are_quoted_everywhere,
+    members_that_are_remembered_are_asked_where_this_hosts_server_is_silent,
 ];
 
 fn server_programs(programs: &Programs) -> ServerPrograms {
@@ -187,6 +189,28 @@ fn a_taken_port_and_a_foreign_data_directory_are_refused() -> Outcome {
         let standby = create(&server_programs(&programs), &new, &|_| {}).await;
         assert!(matches!(standby, Err(CreateError::DataNotOurs { .. })));
         assert_eq!(fs::read_to_string(theirs).expect("still there"), "data");
+    });
+    Ok(())
+}
+
+fn members_that_are_remembered_are_asked_where_this_hosts_server_is_silent() -> Outcome {
+    let programs = Programs::any()?;
+    let scratch = Scratch::new();
+    let new = new_herd(&scratch.path().join("home"));
+    block_on(async {
+        let node = made(&programs, &new).await.node;
+        let admin = node.open_superuser().await.expect("through the socket");
+        let mut survey = Survey::of(
+            Conninfo::unix(scratch.path(), node.file.port, "postgres"),
+            Duration::from_secs(10),
+        );
+        survey.others = node.monitor(node.endpoint());
+        assert!(!survey.run().await.any_answered());
+        survey.remembered = members(&admin).await.expect("listed");
+        let status = survey.run().await;
+        assert!(status.any_answered());
+        // The silent one is not shown besides.
+        assert_eq!(status.nodes.len(), 1, "{status:?}");
     });
     Ok(())
 }

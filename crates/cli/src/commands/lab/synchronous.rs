@@ -31,6 +31,7 @@ pub(crate) async fn switch(
     let failed =
         |error: &dyn std::fmt::Display| primary.failure("did not become synchronous", error);
     let survey = Survey {
+        remembered: Vec::new(),
         seeds: primary.node.superuser(),
         peer: Some(primary.node.peer().map_err(|error| failed(&error))?),
         others: primary.node.monitor(primary.node.endpoint()),
