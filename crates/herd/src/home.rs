@@ -105,9 +105,19 @@ impl Home {
     }
 
     /// All homes of this user on this host that hold a finished node, in the order of their paths.
+    /// One below a directory that can't be a herd's name is none: it was moved out of the way.
     pub fn discover() -> Result<Vec<Home>, HomeError> {
-        let mut homes: Vec<Home> = entries(&place()?)?
+        Home::below(&place()?)
+    }
+
+    fn below(place: &Path) -> Result<Vec<Home>, HomeError> {
+        let is_of_a_herd = |path: &&PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.parse::<HerdName>().is_ok())
+        };
+        let mut homes: Vec<Home> = entries(place)?
             .iter()
+            .filter(is_of_a_herd)
             .map(|herd| entries(herd))
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
@@ -357,6 +367,19 @@ mod tests {
         let socket = long.socket_directory();
         assert!(socket.starts_with("/tmp"), "{}", socket.display());
         assert_eq!(socket, long.socket_directory());
+    }
+
+    #[test]
+    fn a_lab_that_was_moved_out_of_the_way_holds_no_nodes() {
+        let place = tempfile::tempdir().expect("a directory");
+        for home in ["lab/n1", "lab.kept-20260101T000000Z/n1"] {
+            let home = place.path().join(home);
+            fs::create_dir_all(&home).expect("made");
+            fs::write(home.join("manada.toml"), "").expect("written");
+        }
+        let homes = Home::below(place.path()).expect("readable");
+        assert_eq!(homes.len(), 1);
+        assert!(homes[0].path().ends_with("lab/n1"));
     }
 
     #[test]
