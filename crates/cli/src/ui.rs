@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::{Exit, Failure};
+use crate::text::paragraph;
 
 pub(crate) use screen::Screen;
 
@@ -164,7 +165,10 @@ impl Ui {
     pub(crate) fn failure(self, failure: &Failure) {
         let mut err = anstream::stderr().lock();
         let _ = match self.format {
-            Format::Text => err.write_all(failure_text(failure).as_bytes()),
+            Format::Text => {
+                let folds = std::io::stderr().is_terminal();
+                err.write_all(failure_text(failure, folds).as_bytes())
+            }
             Format::Json => {
                 let report = serde_json::json!({
                     "format": "manada.error/1",
@@ -179,19 +183,26 @@ impl Ui {
     }
 }
 
-fn failure_text(failure: &Failure) -> String {
+/// On a terminal its sentences are folded as all text is. Elsewhere, as in a log, each stays on one
+/// line; what is to be typed does so everywhere.
+fn failure_text(failure: &Failure, folds: bool) -> String {
     let label = if failure.exit() == Exit::Refused {
         "refused"
     } else {
         "error"
     };
-    let mut text = format!("{}: {}\n", paint(accent::BAD, label), failure.what());
-    if let Some(why) = failure.why() {
-        text += &format!(
-            "  {} {}\n",
-            paint(accent::STRONG, "why:"),
-            why.replace('\n', "\n       ")
-        );
+    let line = |label: &str, text: &str| {
+        if folds {
+            paragraph(label, text)
+        } else {
+            format!("{label}{text}\n")
+        }
+    };
+    let mut text = line(&format!("{}: ", paint(accent::BAD, label)), failure.what());
+    let mut label = format!("  {} ", paint(accent::STRONG, "why:"));
+    for why in failure.why().into_iter().flat_map(|why| why.split('\n')) {
+        text += &line(&label, why);
+        label = " ".repeat("  why: ".len());
     }
     for step in failure.steps() {
         text += &format!("  {} {step}\n", paint(accent::STRONG, "next:"));
@@ -218,9 +229,11 @@ pub(crate) fn log_to_stderr(verbose: bool) {
             "error".into()
         }
     });
+    let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(colours)
         .with_target(false)
         .init();
 }
@@ -234,12 +247,20 @@ mod tests {
         let failure = Failure::refused("the directory is not empty")
             .because("it holds a database\nof somebody")
             .next("manada join --pgdata /elsewhere TOKEN");
-        let plain = anstream::adapter::strip_str(&failure_text(&failure)).to_string();
+        let plain = anstream::adapter::strip_str(&failure_text(&failure, false)).to_string();
         insta::assert_snapshot!(plain, @r"
         refused: the directory is not empty
           why: it holds a database
                of somebody
           next: manada join --pgdata /elsewhere TOKEN
+        ");
+        let failure =
+            Failure::failed("a server stopped").because("so it was ".repeat(9).trim_end());
+        let plain = anstream::adapter::strip_str(&failure_text(&failure, true)).to_string();
+        insta::assert_snapshot!(plain, @r"
+        error: a server stopped
+          why: so it was so it was so it was so it was so it was so it was so it was so
+               it was so it was
         ");
     }
 }

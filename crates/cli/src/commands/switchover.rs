@@ -13,6 +13,7 @@ use serde_json::json;
 use super::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
 use crate::protected::{Agent, NewLeader, Stalled, blocked, record, until_it_leads};
+use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
 
 /// Hand the primary over to a standby, without losing a commit.
@@ -62,8 +63,9 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
     let (agent, view) = Agent::find(&args.which).await?;
     let before = record(&view)?.value.clone();
     let plan = plan(&agent, &before, args.to.clone()).await?;
+    plan.check(&before)?;
     if ui.format() == Format::Text {
-        ui.note(announcement(&plan));
+        ui.note(paragraph("", &announcement(&plan)).trim_end());
     }
     if args.dry_run {
         report(ui, &plan, None);
@@ -84,6 +86,28 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
     }
     report(ui, &plan, Some(&leader));
     Ok(Outcome::Done)
+}
+
+impl Plan {
+    /// Refuses what can't be, before anything is said of it; whether the one that is named could
+    /// take over at once is for the leader to judge.
+    fn check(&self, before: &Record) -> Result<(), Failure> {
+        let Some(to) = &self.to else {
+            return Ok(());
+        };
+        let why = if !before.members.contains_key(to) {
+            format!("{to} is no member of the herd")
+        } else if *to == self.from {
+            format!("{to} leads already")
+        } else {
+            return Ok(());
+        };
+        let others = before.members.keys().filter(|name| **name != self.from);
+        let others: Vec<&str> = others.map(NodeName::as_str).collect();
+        Err(Failure::refused("nothing was changed")
+            .because(why)
+            .next(format!("--to one of these: {}", others.join(", "))))
+    }
 }
 
 async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Plan, Failure> {
@@ -135,7 +159,6 @@ fn announcement(plan: &Plan) -> String {
         candidates.join(", ")
     };
     format!("{from} hands over to {to}; streaming: {streaming}. Its sessions are ended.")
-        .replace('\u{A0}', " ")
 }
 
 fn report(ui: Ui, plan: &Plan, leader: Option<&NewLeader>) {
@@ -163,11 +186,11 @@ pub(super) fn outcome(leader: &NewLeader) -> String {
         format!(" Nobody took writes for about {}.", duration(pause))
     });
     let took = duration(leader.took);
-    format!(
+    let said = format!(
         "{name} takes writes after {took}, in epoch {}.{pause}",
         leader.epoch
-    )
-    .replace('\u{A0}', " ")
+    );
+    paragraph("", &said)
 }
 
 pub(super) fn millis(time: Duration) -> u64 {
