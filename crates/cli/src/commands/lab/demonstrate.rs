@@ -91,7 +91,8 @@ impl Herd {
             };
         }
         let used = vec![Used::sql(self.standbys[0].name(), insert).gives(said)];
-        screen.done(running, texts.refused(&self.standby_names()), used);
+        let title = texts.refused(&self.standby_names(), self.standbys.len());
+        screen.done(running, title, used);
         Ok(())
     }
 

@@ -120,10 +120,7 @@ pub(crate) async fn run(args: LabArgs, ui: Ui) -> Result<Outcome, Failure> {
             afterwards::stop_all(&home)?;
             Ok(texts.stopped(home.path()))
         }),
-        Some(LabAction::Start(place)) => with_lab(place, ui, |home, texts| {
-            afterwards::start_all(&home)?;
-            Ok(texts.started(home.path()))
-        }),
+        Some(LabAction::Start(place)) => start(&place, ui),
         Some(LabAction::Rm(place)) => with_lab(place, ui, |home, texts| {
             let path = home.path().to_path_buf();
             afterwards::remove(home)?;
@@ -131,6 +128,18 @@ pub(crate) async fn run(args: LabArgs, ui: Ui) -> Result<Outcome, Failure> {
         }),
         Some(LabAction::Tether(args)) => tether::run(&args),
     }
+}
+
+/// Unlike what ends a lab, this can't be done where there is none.
+fn start(place: &PlaceArgs, ui: Ui) -> Result<Outcome, Failure> {
+    let texts = texts(place.language());
+    let path = lab_directory(place)?;
+    let Some(home) = LabHome::existing(&path)? else {
+        return Err(Failure::usage(texts.nothing_there(&path)).next("manada lab"));
+    };
+    afterwards::start_all(&home)?;
+    ui.note(texts.started(home.path()));
+    Ok(Outcome::Done)
 }
 
 fn with_lab(

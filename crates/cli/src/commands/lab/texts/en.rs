@@ -81,8 +81,11 @@ impl Texts for English {
         )
     }
 
-    fn refused(&self, standby: &str) -> String {
-        format!("{standby} refuses writes: it is read-only")
+    fn refused(&self, standbys: &str, count: usize) -> String {
+        match count {
+            1 => format!("{standbys} refuses writes: it is read-only"),
+            _ => format!("{standbys} refuse writes: they are read-only"),
+        }
     }
 
     fn asynchronous(&self, standbys: &str, _count: usize, commit: Duration) -> String {

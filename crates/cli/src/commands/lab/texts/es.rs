@@ -81,8 +81,11 @@ impl Texts for Spanish {
         )
     }
 
-    fn refused(&self, standby: &str) -> String {
-        format!("{standby} rechaza escrituras: es de solo lectura")
+    fn refused(&self, standbys: &str, count: usize) -> String {
+        match count {
+            1 => format!("{standbys} rechaza escrituras: es de solo lectura"),
+            _ => format!("{standbys} rechazan escrituras: son de solo lectura"),
+        }
     }
 
     fn asynchronous(&self, standbys: &str, count: usize, commit: Duration) -> String {

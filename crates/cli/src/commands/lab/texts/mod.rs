@@ -31,7 +31,7 @@ pub(crate) trait Texts: Sync {
     /// A row written on the primary was read on every standby.
     fn read(&self, standbys: &str, after: Duration) -> String;
     /// A standby refused a write.
-    fn refused(&self, standby: &str) -> String;
+    fn refused(&self, standbys: &str, count: usize) -> String;
     /// A commit returned although no standby ran; they caught up.
     fn asynchronous(&self, standbys: &str, count: usize, commit: Duration) -> String;
     /// How long the standbys took to catch up, from their start.
