@@ -24,11 +24,13 @@ pub(crate) enum Exit {
     /// `wal fetch` could neither deliver a file nor prove that it is not in the archive. All
     /// codes up to 125 would tell the server the latter.
     FetchFailed = manada_wal::archive::EXIT_FETCH_FAILED,
+    /// `wal push` on a node that does not lead.
+    NotNow = manada_wal::archive::EXIT_NOT_NOW,
 }
 
 impl Exit {
     /// All of them, as documented.
-    pub(crate) const ALL: [Exit; 8] = [
+    pub(crate) const ALL: [Exit; 9] = [
         Exit::Done,
         Exit::FoundWrong,
         Exit::Usage,
@@ -37,6 +39,7 @@ impl Exit {
         Exit::Failed,
         Exit::Interrupted,
         Exit::FetchFailed,
+        Exit::NotNow,
     ];
 
     /// What it tells a script.
@@ -50,6 +53,7 @@ impl Exit {
             Exit::Failed => "it failed",
             Exit::Interrupted => "interrupted",
             Exit::FetchFailed => "wal fetch alone: whatever is not 0 or 1 (not in the archive)",
+            Exit::NotNow => "wal push alone: the node does not lead, and archives nothing now",
         }
     }
 
@@ -127,6 +131,11 @@ impl Failure {
     /// `wal fetch` does not know.
     pub(crate) fn fetch_failed(what: impl fmt::Display) -> Failure {
         Failure::new(Exit::FetchFailed, what)
+    }
+
+    /// `wal push` is for later.
+    pub(crate) fn not_now(what: impl fmt::Display) -> Failure {
+        Failure::new(Exit::NotNow, what)
     }
 
     /// The user interrupted it.

@@ -166,6 +166,12 @@ pub fn door(hba_file: &Path) -> Result<Door, ServerFilesError> {
     Ok(access::door_in(&server_files::read(hba_file)?))
 }
 
+/// Whether the server archives by `manada wal push`, which takes the same content twice.
+pub fn archives_by_manada(settings: &ManagedSettings) -> bool {
+    let command = settings.value("archive_command");
+    command.is_some_and(|command| command.contains(PUSH))
+}
+
 /// How to fetch what that command pushed.
 fn fetch_command(push: &str) -> Option<String> {
     let (program, rest) = push.split_once(PUSH)?;

@@ -1,12 +1,15 @@
 //! Being the primary: promoted, behind a closed gate, with a rule in the WAL.
 
+use std::io;
 use std::time::Duration;
 
 use manada_core::position::Rule;
 use manada_core::server::Gate;
-use manada_herd::Door;
 use manada_herd::schema::protection_sql;
-use manada_model::Lsn;
+use manada_herd::{Door, protection};
+use manada_model::{Lsn, TimelineHistory, TimelineId};
+use manada_postgres::process::reload;
+use manada_postgres::settings::ManagedSettings;
 use tokio::time::Instant;
 
 use super::Shared;
@@ -110,8 +113,52 @@ impl Shared {
             self.write(change)?;
         }
         match gate {
-            Gate::Open => self.allow_archiving(),
+            Gate::Open => {
+                self.allow_archiving()?;
+                if let Err(error) = self.archive_received().await {
+                    tracing::warn!(%error, "WAL that the former leader did not archive may be missing");
+                }
+                Ok(())
+            }
             Gate::Closed => Ok(()),
         }
+    }
+
+    /// Has the server archive what it received from former leaders, which may have had no time to.
+    async fn archive_received(&self) -> Result<(), OrderError> {
+        let data_directory = &self.node.file.data_directory;
+        let settings = ManagedSettings::read(&self.node.file.settings_file())?;
+        if !protection::archives_by_manada(&settings) {
+            return Ok(());
+        }
+        let session = self.session().await?;
+        let sql = "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), \
+                   pg_size_bytes(current_setting('wal_segment_size'))";
+        let row = session.query_one(sql, &[]).await;
+        let row = row.map_err(OrderError::sql("see its timeline"))?;
+        let (timeline, segment_bytes): (String, i64) = (row.get(0), row.get(1));
+        self.leave(session);
+        let path = data_directory.join(format!("pg_wal/{timeline}.history"));
+        let failed = || OrderError::io("read", &path);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            // On the first timeline nothing was received.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed()(error)),
+        };
+        let timeline = TimelineId(u32::from_str_radix(&timeline, 16).unwrap_or_default());
+        let history = TimelineHistory::parse(timeline, &text)
+            .map_err(|error| failed()(io::Error::other(error)))?;
+        let segment_bytes = u32::try_from(segment_bytes).unwrap_or(u32::MAX);
+        let again = manada_wal::archive::archive_received(data_directory, &history, segment_bytes)
+            .map_err(OrderError::io(
+                "look at the archive status in",
+                data_directory,
+            ))?;
+        if again > 0 {
+            // It wakes the archiver.
+            reload(data_directory)?;
+        }
+        Ok(())
     }
 }

@@ -40,7 +40,8 @@ struct PushArgs {
     archive: PathBuf,
 
     /// The directory of a node that `manada run` protects: nothing is stored unless the node leads
-    /// its herd and lets clients in. The server keeps the file and tries again.
+    /// its herd and lets clients in. The exit code is 201 then; the server keeps the file and tries
+    /// again.
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
 }
@@ -86,7 +87,7 @@ fn run_push(args: &PushArgs) -> Result<Outcome, Failure> {
         let home = Home::at(home).map_err(Failure::failed)?;
         // WAL of a leader that its herd has left behind must not be taken for the herd's.
         if !home.archiving_mark().exists() {
-            return Err(Failure::failed(
+            return Err(Failure::not_now(
                 "this node does not lead its herd, or lets nobody in yet: it archives nothing",
             ));
         }

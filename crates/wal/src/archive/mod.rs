@@ -18,6 +18,7 @@ mod header;
 mod label;
 mod name;
 mod push;
+mod received;
 mod temporary;
 
 pub use fetch::{FetchError, Fetched, fetch};
@@ -25,6 +26,7 @@ pub use header::SegmentError;
 pub use label::{LabelError, create};
 pub use name::{InvalidWalFileName, WalFileName};
 pub use push::{PushError, Pushed, push};
+pub use received::archive_received;
 
 /// `restore_command`'s exit code for a delivered file.
 pub const EXIT_DELIVERED: u8 = 0;
@@ -36,6 +38,17 @@ pub const EXIT_ABSENT: u8 = 1;
 /// have meanings of their own; 200 has none.
 pub const EXIT_FETCH_FAILED: u8 = 200;
 
+/// `archive_command`'s exit code for a file that is to be kept, and not tried again at once.
+///
+/// Above 125 the archiver ends, and is started anew when the postmaster next does something, ten
+/// seconds later at the earliest. After any smaller code it
+/// tries thrice, a second apart, and a server that is stopped waits for that: a switchover would
+/// take so much longer.
+///
+/// Source: `pgarch_archiveXlog` in `pgarch.c`, from 16 on `shell_archive.c`.
+pub const EXIT_NOT_NOW: u8 = 201;
+
+const _: () = assert!(EXIT_NOT_NOW > 125);
 const _: () = assert!(EXIT_ABSENT >= 1 && EXIT_ABSENT <= 125 && EXIT_FETCH_FAILED > 125);
 
 use std::path::Path;
