@@ -8,6 +8,7 @@ use manada_core::action::{Action, ActionId, Order};
 use manada_core::input::{Command, Input, Outcome, StoreState};
 use manada_core::lease::Lease;
 use manada_core::node::Node as Core;
+use manada_core::obstacle::Obstacle;
 use manada_core::position::{Epoch, RuleId};
 use manada_core::server::{Gate, ServerFacts};
 use manada_core::standing::Standing;
@@ -254,7 +255,11 @@ impl Daemon {
                 command,
                 answer,
             } => {
-                let objection = self.core.objection(&command);
+                let objection = if self.is_member(&from) {
+                    self.core.objection(&command)
+                } else {
+                    Some(Obstacle::NotAMember)
+                };
                 let wanted = wording::command(&command);
                 match &objection {
                     None => tracing::info!("an operator on {from} wants this node to {wanted}"),
@@ -271,7 +276,9 @@ impl Daemon {
                     command: command.clone(),
                     refused: objection.clone(),
                 });
-                self.hear(Input::Command(command));
+                if objection.is_none() {
+                    self.hear(Input::Command(command));
+                }
                 // Whoever asked may have gone.
                 answer.send(objection).ok();
             }

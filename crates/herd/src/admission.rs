@@ -72,6 +72,8 @@ pub(crate) struct Admission {
     /// This node's certificate, followed by the authority's.
     pub(crate) certificate: String,
     pub(crate) authority: String,
+    /// The authority's key: whoever comes to lead admits the next.
+    pub(crate) authority_key: String,
     pub(crate) replication_role: String,
     pub(crate) replication_password: String,
     pub(crate) monitor_password: String,
@@ -136,7 +138,7 @@ pub enum Refusal {
         /// Whence the request came.
         came_from: IpAddr,
     },
-    /// The herd's authority was made on another host.
-    #[error("the herd's authority key is not on this host: it is where the herd was made")]
+    /// The herd's authority has no key there.
+    #[error("the key of the herd's authority, tls/ca.key, is missing on the primary's host")]
     NoAuthority,
 }

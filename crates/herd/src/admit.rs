@@ -258,6 +258,7 @@ fn let_in(
         member,
         certificate,
         authority: authority.certificate_pem().to_owned(),
+        authority_key: authority.key_pem().reveal().to_owned(),
         replication_role: node.file.replication_role.clone(),
         replication_password: passwords.replication.reveal().to_owned(),
         monitor_password: passwords.monitor.reveal().to_owned(),

@@ -149,7 +149,7 @@ impl Home {
         self.path.join("tls/ca.crt")
     }
 
-    /// The authority's private key; it exists where the herd was made.
+    /// The authority's private key: on every node, since any of them may come to admit others.
     pub fn ca_key(&self) -> PathBuf {
         self.path.join("tls/ca.key")
     }

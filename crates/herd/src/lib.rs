@@ -46,4 +46,4 @@ pub use remove::{Removal, RemoveError};
 pub use server_files::ServerFilesError;
 pub use survey::{Explored, Survey, Way};
 pub use token::{InvalidToken, Token};
-pub use token_issue::{IssueTokenError, issue_token};
+pub use token_issue::{IssueTokenError, answer_here, issue_token};

@@ -103,22 +103,23 @@ impl Schema<'_> {
             RULE_TABLE.to_owned(),
             rewind_grants(self.replication_role)?,
             self.primary.upsert_sql()?,
-            self.functions()?,
+            functions_sql(self.manada, self.home)?,
         ]
         .concat())
     }
+}
 
-    /// The functions, each for the role that may run it.
-    fn functions(&self) -> Result<String, Unquotable> {
-        let admit = admit_source(self.manada, self.home)?;
-        let leave = leave_source(self.manada, self.home)?;
-        Ok([
-            function("admit(request jsonb)", "jsonb", &admit, Some(JOIN_ROLE))?,
-            function("forget(node text)", "void", FORGET_BODY, None)?,
-            function("leave()", "jsonb", &leave, Some(MONITOR_ROLE))?,
-        ]
-        .concat())
-    }
+/// The functions, each for the role that may run it. They name the program and the home of the
+/// primary's host.
+pub(crate) fn functions_sql(manada: &Path, home: &Home) -> Result<String, Unquotable> {
+    let admit = admit_source(manada, home)?;
+    let leave = leave_source(manada, home)?;
+    Ok([
+        function("admit(request jsonb)", "jsonb", &admit, Some(JOIN_ROLE))?,
+        function("forget(node text)", "void", FORGET_BODY, None)?,
+        function("leave()", "jsonb", &leave, Some(MONITOR_ROLE))?,
+    ]
+    .concat())
 }
 
 /// A function with the superuser's rights, for `role` alone.

@@ -272,9 +272,8 @@ fn failure(error: JoinError) -> Failure {
             Refusal::ForeignAddress { .. } | Refusal::Loopback { .. } => {
                 refused().next("give this host's own: --address ADDRESS")
             }
-            Refusal::NoAuthority => {
-                refused().next("join by way of the host where the herd was made")
-            }
+            Refusal::NoAuthority => refused()
+                .next("on the primary's host: put tls/ca.key of any other node into its directory"),
             Refusal::Malformed { .. } => failed(),
         },
         JoinError::Port(_) => refused().next("give another --port"),

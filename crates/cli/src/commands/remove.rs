@@ -1,7 +1,9 @@
 //! `manada remove`: a node leaves the herd.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
+use manada_core::record::Record;
 use manada_herd::remove::{LeaveError, PolicyChange, RemovalRefusal, leave, retire};
 use manada_herd::{FindNodeError, Node, Removal, RemoveError};
 use manada_model::NodeName;
@@ -11,11 +13,20 @@ use serde_json::json;
 use super::token::LocalNodeArgs;
 use crate::block_on;
 use crate::error::{Failure, Outcome};
+use crate::protected::Agent;
 use crate::ui::{Format, Ui, accent, paint};
+
+/// How long the herd's record may name a node that was struck from its list of members: the list is
+/// read every few seconds, and a change of the policy is proven.
+const LET_GO_WITHIN: Duration = Duration::from_secs(30);
+
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Take a standby out of the herd.
 ///
-/// On the primary's host: any standby, reachable or not. On a standby's own host: that standby.
+/// On the primary's host: any standby, reachable or not. On a standby's own host: that standby,
+/// unless agents protect the herd.
 /// Its name in the synchronous policy goes first, then its access rule, its slot and its row in the
 /// list of members, so that no commit waits for it. Its data stays where it is, unless
 /// --delete-data is given.
@@ -129,7 +140,10 @@ async fn by_the_primary(
         ));
     }
     if !args.dry_run {
-        removal.run(primary, session).await.map_err(failure)?;
+        match &primary.file.protect {
+            None => removal.run(primary, session).await.map_err(failure)?,
+            Some(_) => run_protected(primary, session, &removal).await?,
+        }
         if let Some(own) = own {
             finish(own, deleted.as_deref())?;
         }
@@ -144,10 +158,49 @@ async fn by_the_primary(
     Ok(Outcome::Done)
 }
 
+/// What commits wait for is the agents' to change: they follow the list of members, and only when no
+/// policy names the node any more, its slot goes.
+async fn run_protected(
+    primary: &Node,
+    session: &Session,
+    removal: &Removal,
+) -> Result<(), Failure> {
+    let (agent, _) = Agent::of(primary.clone()).await?;
+    removal.strike(session).await.map_err(failure)?;
+    let begun = Instant::now();
+    while begun.elapsed() < LET_GO_WITHIN {
+        let view = agent.view().await.ok();
+        let record = view.and_then(|view| view.record);
+        if record.is_some_and(|record| !names(&record.value, &removal.name)) {
+            return removal.forget(session).await.map_err(failure);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let name = &removal.name;
+    Err(Failure::failed(format!("{name} is not out of the herd yet"))
+        .because(format!(
+            "it is struck from the list of members, and the herd's record still names it after {} s",
+            LET_GO_WITHIN.as_secs()
+        ))
+        .next("manada why")
+        .next(format!("then again: manada remove {name}")))
+}
+
+/// Whether the herd counts on that node.
+fn names(record: &Record, name: &NodeName) -> bool {
+    let mut policies = record.policies.iter();
+    record.members.contains_key(name) || policies.any(|one| one.policy.standbys.contains(name))
+}
+
 async fn by_itself(node: &Node, args: &RemoveArgs, ui: Ui) -> Result<Outcome, Failure> {
     let name = &node.file.name;
     if primary_among(std::slice::from_ref(node)).await.is_some() {
         return Err(failure(RemoveError::Refused(RemovalRefusal::IsPrimary {
+            name: name.clone(),
+        })));
+    }
+    if node.file.protect.is_some() {
+        return Err(failure(RemoveError::Refused(RemovalRefusal::Protected {
             name: name.clone(),
         })));
     }
@@ -250,6 +303,9 @@ fn failure(error: RemoveError) -> Failure {
                 RemovalRefusal::WouldHang { would_hang, .. } => failure
                     .next(format!("start one of {}", would_hang.names.join(", ")))
                     .next("or let commits wait for less first: manada sync off"),
+                RemovalRefusal::Protected { name } => failure
+                    .next(format!("stop its agent here: systemctl disable --now manada@HERD-{name}"))
+                    .next(format!("on the primary's host: manada remove {name}")),
                 RemovalRefusal::Overridden { .. } => failure.next(
                     "as superuser: ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf();",
                 ),

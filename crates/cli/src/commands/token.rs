@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use manada_herd::schema::TOKEN_LIFETIME;
-use manada_herd::{IssueTokenError, Node, OpenNodeError, Token, issue_token};
+use manada_herd::{IssueTokenError, Node, OpenNodeError, Token, answer_here, issue_token};
 use manada_model::{HerdName, NodeName};
 
+use super::init::own_program;
 use crate::block_on;
 use crate::error::{Failure, Outcome};
 use crate::ui::{Format, Ui, accent, paint};
 
 /// Print a new join token, on the primary's host.
 ///
-/// The former token is of no use from then on. A token is a secret: whoever has it can copy the
+/// On whichever host the primary is now, also after a failover; the token leads newcomers there. The
+/// former token is of no use from then on. A token is a secret: whoever has it can copy the
 /// databases until it expires.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -72,17 +74,12 @@ pub(crate) fn run(args: &TokenArgs, ui: Ui) -> Result<Outcome, Failure> {
         .map_or(TOKEN_LIFETIME, |hours| Duration::from_secs(hours * 3600));
     let token = block_on(async {
         let session = node.open_superuser().await.map_err(cannot_open)?;
-        issue_token(&node, &session, lifetime, Timestamp::now())
-            .await
-            .map_err(|error| match &error {
-                IssueTokenError::Standby { .. } => Failure::refused(&error)
-                    .next("run it on the primary's host; manada status says which that is"),
-                IssueTokenError::Home(_)
-                | IssueTokenError::Authority(_)
-                | IssueTokenError::Lifetime { .. }
-                | IssueTokenError::Unquotable(_)
-                | IssueTokenError::Sql { .. } => Failure::failed(&error),
-            })
+        let program = own_program()?;
+        let issued = async {
+            answer_here(&node, &session, &program).await?;
+            issue_token(&node, &session, lifetime, Timestamp::now()).await
+        };
+        issued.await.map_err(not_issued)
     })?;
     let report = TokenReport::of(&token);
     match ui.format() {
@@ -98,6 +95,19 @@ pub(crate) fn run(args: &TokenArgs, ui: Ui) -> Result<Outcome, Failure> {
         }
     }
     Ok(Outcome::Done)
+}
+
+fn not_issued(error: IssueTokenError) -> Failure {
+    match &error {
+        IssueTokenError::Standby { .. } => Failure::refused(&error)
+            .next("run it on the primary's host; manada status says which that is"),
+        IssueTokenError::User(_) => Failure::refused(&error),
+        IssueTokenError::Home(_)
+        | IssueTokenError::Authority(_)
+        | IssueTokenError::Lifetime { .. }
+        | IssueTokenError::Unquotable(_)
+        | IssueTokenError::Sql { .. } => Failure::failed(&error),
+    }
 }
 
 /// No superuser's session with this host's server.

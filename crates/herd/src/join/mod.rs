@@ -291,6 +291,8 @@ fn write_admission(
     if fingerprint(&admission.authority)? != invitation.token().authority_fingerprint {
         return Err(JoinError::OtherAuthority);
     }
+    // The certificate last: it says that the key is there.
+    files.write(&files.home.ca_key(), &admission.authority_key)?;
     files.write_ca_certificate(&admission.authority)?;
     files.write(&files.home.server_certificate(), &admission.certificate)?;
     let passwords = NodePasswords {

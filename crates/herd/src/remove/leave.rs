@@ -98,6 +98,14 @@ pub fn answer_leave(primary: &Node, input: impl Read) -> Result<(), AnswerLeaveE
     let payload: Payload = serde_json::from_slice(&json).map_err(|error| AdmitError::Payload {
         reason: error.to_string(),
     })?;
+    if primary.file.protect.is_some() {
+        let name = payload.node;
+        return answer(
+            primary,
+            &payload.ticket,
+            &LeaveReply::Refused(RemovalRefusal::Protected { name }),
+        );
+    }
     let reply = match Removal::decide(primary, &payload.node, payload.facts) {
         Ok(removal) => {
             removal.write_files(primary)?;
@@ -106,8 +114,13 @@ pub fn answer_leave(primary: &Node, input: impl Read) -> Result<(), AnswerLeaveE
         Err(RemoveError::Refused(refusal)) => LeaveReply::Refused(refusal),
         Err(error) => return Err(error.into()),
     };
-    let mut answer = serde_json::to_value(&reply).expect("own types have string keys");
-    answer["ticket"] = payload.ticket.into();
+    answer(primary, &payload.ticket, &reply)
+}
+
+/// Leaves the answer where the server reads it.
+fn answer(primary: &Node, ticket: &str, reply: &LeaveReply) -> Result<(), AnswerLeaveError> {
+    let mut answer = serde_json::to_value(reply).expect("own types have string keys");
+    answer["ticket"] = ticket.into();
     let user = primary.user().map_err(RemoveError::from)?;
     let files = HomeFiles {
         home: &primary.home,

@@ -95,6 +95,12 @@ pub enum RemovalRefusal {
         /// What would be left.
         would_hang: WouldHang,
     },
+    /// What commits wait for is the agents' to change.
+    #[error("agents protect the herd: {name} is removed on the host of its primary")]
+    Protected {
+        /// The node.
+        name: NodeName,
+    },
     /// The policy is not `manada.conf`'s to change.
     #[error(
         "synchronous_standby_names names {name} and is set by ALTER SYSTEM, which overrides manada.conf"
@@ -205,13 +211,25 @@ impl Removal {
         })
     }
 
-    /// Does it. A second run does what is left.
-    pub async fn run(&self, primary: &Node, session: &Session) -> Result<(), RemoveError> {
-        self.write_files(primary)?;
-        let sql = format!(
-            "SELECT pg_reload_conf(); SELECT manada.forget({});",
-            literal(self.name.as_str())?
-        );
+    /// Strikes the node from the list of members and leaves all else as it is: the agents of a
+    /// protected herd follow the list.
+    pub async fn strike(&self, session: &Session) -> Result<(), RemoveError> {
+        session
+            .execute(
+                "DELETE FROM manada.member WHERE name = $1",
+                &[&self.name.as_str()],
+            )
+            .await
+            .map_err(|source| RemoveError::Sql {
+                attempt: "striking the node from the list of members",
+                source,
+            })?;
+        Ok(())
+    }
+
+    /// Ends the node's connection and drops its slot, once no commit waits for it any more.
+    pub async fn forget(&self, session: &Session) -> Result<(), RemoveError> {
+        let sql = format!("SELECT manada.forget({})", literal(self.name.as_str())?);
         session
             .batch_execute(&sql)
             .await
@@ -219,6 +237,17 @@ impl Removal {
                 attempt: "dropping the slot",
                 source,
             })
+    }
+
+    /// Does it in a herd that no agents protect. A second run does what is left.
+    pub async fn run(&self, primary: &Node, session: &Session) -> Result<(), RemoveError> {
+        self.write_files(primary)?;
+        let reloaded = session.execute("SELECT pg_reload_conf()", &[]).await;
+        reloaded.map_err(|source| RemoveError::Sql {
+            attempt: "having the files read",
+            source,
+        })?;
+        self.forget(session).await
     }
 
     /// The policy first, then the rule.
