@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::init::own_program;
 use super::token::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
+use crate::protected;
 
 /// The port on which load balancers and monitoring ask: Patroni's.
 const HEALTH_PORT: u16 = 8008;
@@ -40,6 +41,10 @@ const ROUND_WITHIN: Duration = Duration::from_secs(5);
 /// manada@HERD-NODE, or by hand. The first time it is told where the herd's store is; it writes that
 /// into the node's manada.toml. Around the primary it founds the record; a standby waits for that.
 /// When it ends or is killed, its server goes on.
+///
+/// SIGTERM and SIGINT end it, and it says so to the others first. SIGHUP has it read manada.toml
+/// again: the priority counts at once, addresses and the store from the next start on. Under systemd
+/// it says when it is ready, what the node is (systemctl status), and that it is alive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -219,11 +224,13 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     };
     let mut running = running;
     tell_service_manager(&[sd_notify::NotifyState::Ready]);
+    let said = tokio::spawn(keep_status(glance.clone()));
     let alive = tokio::spawn(keep_watchdog(glance));
     loop {
         tokio::select! {
             outcome = &mut running => {
                 alive.abort();
+                said.abort();
                 return ended(outcome);
             }
             _ = hangup.recv() => reread(&home, &reins).await,
@@ -231,7 +238,11 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
             _ = interrupt.recv() => break,
         }
     }
-    tell_service_manager(&[sd_notify::NotifyState::Stopping]);
+    said.abort();
+    tell_service_manager(&[
+        sd_notify::NotifyState::Stopping,
+        sd_notify::NotifyState::Status("ends, and its server goes on"),
+    ]);
     reins.end().await;
     alive.abort();
     match tokio::time::timeout(ENDED_WITHIN, running).await {
@@ -329,6 +340,22 @@ async fn keep_watchdog(glance: watch::Receiver<Arc<Glance>>) {
         ticks.tick().await;
         if manada_agent::clock::since(glance.borrow().at) <= ROUND_WITHIN {
             tell_service_manager(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Tells the service manager in a sentence what the node is, whenever it has become something else.
+async fn keep_status(mut glance: watch::Receiver<Arc<Glance>>) {
+    let mut told = None;
+    loop {
+        let standing = glance.borrow_and_update().standing.clone();
+        if told.as_ref() != Some(&standing) {
+            let status = protected::standing(&standing);
+            tell_service_manager(&[sd_notify::NotifyState::Status(&status)]);
+            told = Some(standing);
+        }
+        if glance.changed().await.is_err() {
+            return;
         }
     }
 }
