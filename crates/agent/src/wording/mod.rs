@@ -4,6 +4,8 @@ mod obstacle;
 mod order;
 mod reason;
 mod standing;
+#[cfg(test)]
+mod texts;
 
 pub use obstacle::{names, remedy, sentence as obstacle};
 pub use order::{command, sentence as order};

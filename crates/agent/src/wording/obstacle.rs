@@ -23,6 +23,7 @@ pub fn sentence(obstacle: &Obstacle) -> String {
              or its way to the store is gone"
         ),
         Obstacle::AskingLeader { leader } => format!("{leader}'s server is being asked"),
+        Obstacle::NotMyTurn { before: 1 } => "another node campaigns first".to_owned(),
         Obstacle::NotMyTurn { before } => format!("{before} other nodes campaign first"),
         Obstacle::NeverLeads => "this node never leads".to_owned(),
         Obstacle::NotCovered {
@@ -31,9 +32,10 @@ pub fn sentence(obstacle: &Obstacle) -> String {
             missing,
             needed,
         } => {
-            let who = match needed {
-                Some(needed) => format!("{needed} of {} must answer", names(missing)),
-                None => "nobody but it knows them all".to_owned(),
+            let who = match (needed, missing.as_slice()) {
+                (Some(_), [only]) => format!("{only} must answer"),
+                (Some(needed), several) => format!("{needed} of {} must answer", names(several)),
+                (None, _) => "nobody but it knows them all".to_owned(),
             };
             format!(
                 "a commit that {} acknowledged may be missing on those that answered ({}): {who}",
@@ -57,23 +59,32 @@ pub fn sentence(obstacle: &Obstacle) -> String {
             format!("{by} fetches from {from} the WAL that only {from} has")
         }
         Obstacle::PromisedHigher { promised, recorded } => format!(
-            "this node has promised epoch {promised}, and the record is at {recorded}: it will \
-             be raised"
+            "this node has promised epoch {promised}, and the record is at {recorded}: it is \
+             raised above that"
         ),
         Obstacle::TooFewStandbys {
             streaming,
             needed,
             away,
         } => format!(
-            "commits wait for {needed} standbys and {streaming} stream; away: {}",
-            names(away)
+            "commits wait for {}, and {}{}",
+            standbys(*needed),
+            stream(*streaming),
+            match away.as_slice() {
+                [] => String::new(),
+                away => format!("; away: {}", names(away)),
+            }
         ),
         Obstacle::QuorumBehind { behind } => format!(
             "clients get in when enough standbys have all the WAL; behind: {}",
             names(behind)
         ),
         Obstacle::PolicyUnattainable { wanted, available } => {
-            format!("{wanted} standbys are wanted, and {available} stream")
+            let wanted = standbys(*wanted);
+            format!(
+                "commits should wait for {wanted}, and {}",
+                stream(*available)
+            )
         }
         Obstacle::NotTheLeader { leader } => match leader {
             Some(leader) => format!("{leader} leads, and this is for the leader"),
@@ -88,6 +99,9 @@ pub fn sentence(obstacle: &Obstacle) -> String {
              have failed, {} last; it is tried again now and then",
             rung_name(*rung)
         ),
+        Obstacle::Retrying { failures: 1 } => {
+            "what was tried has failed, and is tried again".to_owned()
+        }
         Obstacle::Retrying { failures } => {
             format!("what was tried has failed {failures} times, and is tried again")
         }
@@ -102,10 +116,23 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::LeaderAnswers { leader } => {
             format!("start the agent on {leader}, or move the primary: manada failover")
         }
-        Obstacle::NotCovered { missing, .. } if !missing.is_empty() => {
-            format!("start one of {}", names(missing))
+        Obstacle::NotCovered {
+            published,
+            missing,
+            needed,
+            ..
+        } => {
+            let leader = std::slice::from_ref(&published.leader);
+            let (whom, which) = match (needed, missing.as_slice()) {
+                (None, _) | (_, []) => (leader[0].to_string(), "it is"),
+                (Some(_), [only]) => (only.to_string(), "it is"),
+                (Some(needed), several) => (format!("{needed} of {}", names(several)), "they are"),
+            };
+            format!(
+                "start {whom}; or, if {which} lost for good, give up the commits that nobody else \
+                 has: manada failover --allow-data-loss"
+            )
         }
-        Obstacle::NotCovered { published, .. } => format!("start {}", published.leader),
         Obstacle::LossTooLarge { bytes: Some(_), .. } => {
             "bring back a node that has more, or: manada failover --allow-data-loss=BYTES"
                 .to_owned()
@@ -125,9 +152,17 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::NotTheLeader {
             leader: Some(leader),
         } => format!("run it on {leader}'s host"),
-        Obstacle::SuccessorUnfit { .. } => {
-            "another with --to, or wait until it has caught up: manada status".to_owned()
-        }
+        Obstacle::SuccessorUnfit { unfit, .. } => match unfit {
+            Unfit::Leads => return None,
+            Unfit::Unknown => "name a member: manada status".to_owned(),
+            Unfit::NeverLeads => {
+                "name another with --to, or on its host: manada run --priority N".to_owned()
+            }
+            Unfit::NotStreaming | Unfit::Behind => {
+                "name another with --to, or wait until it has caught up: manada status".to_owned()
+            }
+            Unfit::Nobody => "start a standby, or see what keeps it: manada status".to_owned(),
+        },
         Obstacle::RejoinBudgetSpent { .. } => {
             "what failed stands below and in its log; to try again at once: manada resume"
                 .to_owned()
@@ -136,8 +171,10 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()
         }
-        Obstacle::NotAMember
-        | Obstacle::LeaseHolds { .. }
+        Obstacle::NotAMember => {
+            "bring it back as a new one (manada join), or retire it: manada stop".to_owned()
+        }
+        Obstacle::LeaseHolds { .. }
         | Obstacle::AskingLeader { .. }
         | Obstacle::NotMyTurn { .. }
         | Obstacle::AwaitingLeaseEnd { .. }
@@ -149,6 +186,21 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         | Obstacle::Retrying { .. } => return None,
     };
     Some(text)
+}
+
+fn standbys(count: u32) -> String {
+    match count {
+        1 => "1 standby".to_owned(),
+        _ => format!("{count} standbys"),
+    }
+}
+
+fn stream(count: usize) -> String {
+    match count {
+        0 => "none streams".to_owned(),
+        1 => "1 streams".to_owned(),
+        _ => format!("{count} stream"),
+    }
 }
 
 fn unfitness(successor: Option<&NodeName>, unfit: Unfit) -> String {

@@ -11,8 +11,8 @@ use manada_model::wording::size;
 use super::obstacle::{names, rung_name};
 use super::standing;
 
-/// What was done; `None` for what goes on all the time. `before` is the record that this node wrote
-/// last.
+/// What was done; `None` for what goes on all the time. `before` is the record that was written last,
+/// by any node.
 pub fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
     let text = match order {
         Order::Swap { record, .. } => recorded(record, before),
@@ -95,9 +95,10 @@ pub fn command(command: &Command) -> String {
         Command::SetPolicy(desired) if desired.count == 0 => {
             "have commits wait for nobody".to_owned()
         }
-        Command::SetPolicy(desired) => {
-            format!("have commits wait for {} standbys", desired.count)
-        }
+        Command::SetPolicy(desired) => match desired.count {
+            1 => "have commits wait for 1 standby".to_owned(),
+            count => format!("have commits wait for {count} standbys"),
+        },
         Command::Admit { name, .. } => format!("take in {name}"),
         Command::Forget { name } => format!("let {name} go"),
         Command::AgentRestarts => "expect its agent back".to_owned(),

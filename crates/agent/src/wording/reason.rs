@@ -76,11 +76,28 @@ pub fn sentence(reason: &Reason) -> String {
             "commits wait for nobody, so only time stops this primary".to_owned()
         }
         Reason::Synchronous => "commits wait for standbys, which stops a primary".to_owned(),
-        Reason::PolicyAttainable { joined, left } => format!(
-            "what commits wait for follows who streams: in {}, out {}",
-            names(joined),
-            names(left)
-        ),
+        Reason::PolicyAttainable { joined, left } => {
+            let changes = [("joins", joined), ("leaves", left)];
+            let changes: Vec<String> = changes
+                .into_iter()
+                .filter(|(_, nodes)| !nodes.is_empty())
+                .map(|(verb, nodes)| {
+                    let verb = if nodes.len() == 1 {
+                        verb
+                    } else {
+                        verb.trim_end_matches('s')
+                    };
+                    format!("{} {verb}", names(nodes))
+                })
+                .collect();
+            match changes.as_slice() {
+                [] => "what commits wait for follows what is wanted and who streams".to_owned(),
+                _ => format!(
+                    "what commits wait for follows who streams: {}",
+                    changes.join(", ")
+                ),
+            }
+        }
         Reason::PolicyChange => "the published policy is to be in force".to_owned(),
         Reason::PolicyForeign => {
             "something other than the published policy was in force".to_owned()

@@ -17,7 +17,9 @@ pub fn sentence(standing: &Standing) -> String {
             coordinator,
             answered,
         } => {
-            let by = coordinator.as_ref().map_or("nobody", NodeName::as_str);
+            let Some(by) = coordinator else {
+                return format!("has promised epoch {epoch}, for which nobody recruits yet");
+            };
             let said = if *answered {
                 "has answered"
             } else {
@@ -97,10 +99,12 @@ pub fn policy(policy: &Policy) -> String {
     if !policy.is_synchronous() {
         return "commits wait for no standby".to_owned();
     }
-    let method = match policy.method {
-        SyncMethod::First => "the first",
-        SyncMethod::Any => "any",
-    };
     let names = obstacle::names(&policy.standbys);
-    format!("commits wait for {method} {} of {names}", policy.count)
+    match (policy.method, policy.count) {
+        (SyncMethod::First, 1) => format!("commits wait for the first of {names} that streams"),
+        (SyncMethod::First, count) => {
+            format!("commits wait for the first {count} of {names} that stream")
+        }
+        (SyncMethod::Any, count) => format!("commits wait for any {count} of {names}"),
+    }
 }

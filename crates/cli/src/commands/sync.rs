@@ -12,6 +12,7 @@ use manada_herd::policy::{
 };
 use manada_model::wording::{duration, shown};
 use manada_model::{PolicyState, StandbyName, SyncMethod, SyncPolicy, SynchronousCommit, Visible};
+use manada_postgres::Session;
 use serde::Serialize;
 
 use crate::error::{Failure, Outcome};
@@ -62,7 +63,8 @@ pub(crate) struct SyncArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Set the policy even if writes hang at once, because too few of its standbys stream.
+    /// Set the policy even if writes hang at once, because too few of its standbys stream; with
+    /// --uri, also where agents have protected the herd.
     #[arg(long)]
     force: bool,
 
@@ -169,6 +171,9 @@ pub(crate) async fn run(args: &SyncArgs, ui: Ui) -> Result<Outcome, Failure> {
         .open()
         .await
         .map_err(|error| Failure::unreachable("the primary can't be reached").because(error))?;
+    if !args.force && is_protected(&session).await {
+        return Err(the_agents(&request_text(args)));
+    }
     let plan = plan(&herd, &session, &request).await.map_err(no_plan)?;
     if ui.format() == Format::Text {
         ui.text(announcement(&plan));
@@ -196,6 +201,39 @@ pub(crate) async fn run(args: &SyncArgs, ui: Ui) -> Result<Outcome, Failure> {
         }
         Err(not_in_force) => Err(not_shown(&plan, &not_in_force, took)),
     }
+}
+
+/// Whether an agent has set how this server replicates: by the number of its last change. A server
+/// that does not say is asked again by whatever comes next.
+async fn is_protected(session: &Session) -> bool {
+    let sql = "SELECT coalesce(current_setting('manada.change', true), '') <> ''";
+    let row = session.query_one(sql, &[]).await;
+    row.is_ok_and(|row| row.get(0))
+}
+
+/// What was asked for, as it is typed.
+fn request_text(args: &SyncArgs) -> String {
+    let names = args.names.iter().map(|name| shown(name.as_str()));
+    let policy = match args.policy {
+        Policy::Off => "off",
+        Policy::First => "first",
+        Policy::Any => "any",
+    };
+    let words = [policy.to_owned()]
+        .into_iter()
+        .chain(args.count.map(|count| count.to_string()))
+        .chain(names);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// A policy set behind the agents' back could have a failover miss a commit.
+fn the_agents(request: &str) -> Failure {
+    Failure::refused("agents protect this herd: what commits wait for is theirs to change")
+        .because("set behind their back, it could have a failover miss a commit")
+        .next(format!(
+            "on a host whose agent runs, without --uri: manada sync {request}"
+        ))
+        .next("where no agent runs any more, and none will: --force")
 }
 
 /// A policy that was to work and under which nobody acknowledges is a finding.

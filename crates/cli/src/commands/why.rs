@@ -5,6 +5,7 @@ mod deeds;
 use jiff::Timestamp;
 use manada_agent::control::View;
 use manada_agent::wording;
+use manada_core::obstacle::Obstacle;
 use manada_core::position::Epoch;
 use manada_model::NodeName;
 use manada_model::wording::{duration, shown};
@@ -15,7 +16,7 @@ use crate::error::{Failure, Outcome};
 use crate::protected::{Agent, Blocked, blocked};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
-use deeds::{Deed, Ended, Failover, Journal, failovers};
+use deeds::{Deed, Ended, Failover, Journal, failovers, records};
 
 /// Say why a protected herd acted as it did, and why it does not act now.
 ///
@@ -75,7 +76,11 @@ pub(crate) async fn run(args: &WhyArgs, ui: Ui) -> Result<Outcome, Failure> {
     }
     let mut failovers = failovers(&journals);
     failovers.drain(..failovers.len().saturating_sub(FAILOVERS_MAX));
-    let mut deeds: Vec<Deed> = journals.iter().flat_map(Journal::deeds).collect();
+    let records = records(&journals);
+    let mut deeds: Vec<Deed> = journals
+        .iter()
+        .flat_map(|journal| journal.deeds(&records))
+        .collect();
     deeds.sort_by_key(|deed| deed.at);
     deeds.drain(..deeds.len().saturating_sub(usize::from(args.last)));
     let own = &views[0];
@@ -118,11 +123,13 @@ fn text(views: &[View], failovers: &[Failover], deeds: &[Deed]) -> String {
         );
     }
     text += &format!("\n{}\n", paint(accent::STRONG, "Why nothing more happens"));
-    let blocked = blocked(views);
-    if blocked.is_empty() {
-        text += "  nothing is to be done\n";
+    let (calm, in_the_way): (Vec<_>, Vec<_>) = blocked(views)
+        .into_iter()
+        .partition(|one| matches!(one.obstacle, Obstacle::LeaseHolds { .. }));
+    if in_the_way.is_empty() {
+        text += &paragraph("  ", &nothing_to_do(&calm));
     }
-    for one in blocked {
+    for one in in_the_way {
         text += &paragraph(&format!("  {}: ", one.node), &one.because);
         if let Some(remedy) = one.remedy {
             text += &paragraph("    next: ", &paint(accent::TYPE, remedy));
@@ -143,6 +150,22 @@ fn text(views: &[View], failovers: &[Failover], deeds: &[Deed]) -> String {
         text += &paragraph(&format!("  {} ", clock(deed.at)), &told(deed));
     }
     text
+}
+
+/// What is so when nothing stands in the way of anything.
+fn nothing_to_do(calm: &[Blocked<'_>]) -> String {
+    let leases = calm.iter().find_map(|one| match one.obstacle {
+        Obstacle::LeaseHolds { leader, holds_for } => Some((leader, *holds_for)),
+        _ => None,
+    });
+    match leases {
+        Some((leader, holds_for)) => format!(
+            "Nothing is to be done: {leader} leads, and is heard of. {} after its last sign of life \
+             the others would ask its server, and act if it is silent too.",
+            duration(holds_for)
+        ),
+        None => "Nothing is to be done.".to_owned(),
+    }
 }
 
 /// Members whose agents gave no answer.

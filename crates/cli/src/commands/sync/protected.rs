@@ -24,6 +24,10 @@ use crate::ui::{Format, Ui, accent, paint};
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long standbys that don't stream are waited for before they are said to be too few: one whose
+/// settings have just changed connects anew.
+const BACK_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is about to change.
 struct Plan {
     leader: NodeName,
@@ -41,12 +45,8 @@ pub(super) async fn run(
 ) -> Result<Outcome, Failure> {
     let (agent, view) = Agent::of(node.clone()).await?;
     let before = record(&view)?.value.clone();
-    let plan = plan(
-        &agent,
-        &before,
-        desired(request, args.when_short.map(WhenShort::from), &before)?,
-    )
-    .await?;
+    let desired = desired(request, args.when_short.map(WhenShort::from), &before)?;
+    let plan = plan_once_they_stream(&agent, &before, desired).await?;
     if ui.format() == Format::Text {
         ui.text(paragraph("", &announcement(&plan)));
     }
@@ -118,6 +118,21 @@ fn member(name: &StandbyName, before: &Record) -> Result<NodeName, Failure> {
             Failure::usage(format!("{:?} is no member of the herd", name.as_str()))
                 .next("manada status")
         })
+}
+
+async fn plan_once_they_stream(
+    agent: &Agent,
+    before: &Record,
+    desired: Desired,
+) -> Result<Plan, Failure> {
+    let begun = Instant::now();
+    loop {
+        let plan = plan(agent, before, desired.clone()).await?;
+        if !plan.short() || begun.elapsed() >= BACK_WITHIN {
+            return Ok(plan);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn plan(agent: &Agent, before: &Record, desired: Desired) -> Result<Plan, Failure> {

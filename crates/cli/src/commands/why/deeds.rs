@@ -65,16 +65,27 @@ pub(super) struct Journal {
     pub(super) entries: Vec<Entry>,
 }
 
+/// The records that these journals have a word of, each with the time at which it was to be written;
+/// the oldest first.
+pub(super) fn records(journals: &[Journal]) -> Vec<(Timestamp, &Record)> {
+    let entries = journals.iter().flat_map(|journal| &journal.entries);
+    let mut records: Vec<(Timestamp, &Record)> = entries
+        .filter_map(|entry| Some((entry.at, record_in(entry)?)))
+        .collect();
+    records.sort_by_key(|(at, _)| *at);
+    records
+}
+
 impl Journal {
-    /// The deeds in it, the oldest first.
-    pub(super) fn deeds(&self) -> Vec<Deed> {
+    /// The deeds in it, the oldest first. `records` are those of all nodes.
+    pub(super) fn deeds(&self, records: &[(Timestamp, &Record)]) -> Vec<Deed> {
         let mut deeds: Vec<(Option<ActionId>, Deed)> = Vec::new();
-        let mut written: Option<&Record> = None;
         for entry in &self.entries {
             match &entry.event {
                 Event::Commanded { .. } | Event::Ordered { .. } => {
-                    deeds.extend(self.begun(entry, written));
-                    written = record_in(entry).or(written);
+                    let before = records.partition_point(|(at, _)| *at < entry.at);
+                    let before = before.checked_sub(1).map(|last| records[last].1);
+                    deeds.extend(self.begun(entry, before));
                 }
                 Event::Done {
                     action,
@@ -100,7 +111,7 @@ impl Journal {
         deeds.into_iter().map(|(_, deed)| deed).collect()
     }
 
-    fn begun(&self, entry: &Entry, written: Option<&Record>) -> Option<(Option<ActionId>, Deed)> {
+    fn begun(&self, entry: &Entry, before: Option<&Record>) -> Option<(Option<ActionId>, Deed)> {
         let deed = |did, reason: Option<&Reason>, because, outcome| Deed {
             at: entry.at,
             node: self.node.clone(),
@@ -118,8 +129,13 @@ impl Journal {
                 order,
                 reason,
             } => {
-                let did = wording::order(order, written)?;
-                let because = wording::reason(reason);
+                let did = wording::order(order, before)?;
+                let because = match record_in(entry) {
+                    Some(record) if admits(record, before) => {
+                        "the herd's list of members, or a node's own file, says so".to_owned()
+                    }
+                    Some(_) | None => wording::reason(reason),
+                };
                 Some((Some(*action), deed(did, Some(reason), because, Ended::Open)))
             }
             Event::Commanded {
@@ -141,6 +157,13 @@ impl Journal {
             | Event::Missing { .. } => None,
         }
     }
+}
+
+/// Whether a record differs from the former one by its members, which no operator types.
+fn admits(record: &Record, before: Option<&Record>) -> bool {
+    before.is_some_and(|before| {
+        before.epoch == record.epoch && before.members != record.members && record.leader.is_some()
+    })
 }
 
 fn record_in(entry: &Entry) -> Option<&Record> {
