@@ -17,6 +17,8 @@ manada_testbed::trials![
     the_practice_reads_well_in_spanish,
     several_standbys_follow_and_are_waited_for,
     the_uris_work_with_psql_as_printed,
+    a_killed_primary_is_replaced_before_the_students_eyes,
+    a_killed_primary_is_replaced_in_spanish_too,
     programs_get_json,
     a_lab_is_stopped_started_and_removed,
     an_untouched_lab_is_replaced,

@@ -69,6 +69,53 @@ fn snapshot(language: &str) -> Outcome {
     Ok(())
 }
 
+pub(crate) fn a_killed_primary_is_replaced_before_the_students_eyes() -> Outcome {
+    protected_lab(
+        "en",
+        &[
+            "3 agents watch the herd",
+            "$ manada run --store sqlite:",
+            "$ kill -9 ",
+            "SELECT count(*) FROM test_failover;",
+            "rows that were acknowledged are there",
+            "node1 follows",
+        ],
+    )
+}
+
+pub(crate) fn a_killed_primary_is_replaced_in_spanish_too() -> Outcome {
+    protected_lab(
+        "es",
+        &[
+            "3 agentes vigilan la manada",
+            "$ manada run --store sqlite:",
+            "$ kill -9 ",
+            "SELECT count(*) FROM test_failover;",
+            "filas confirmadas, todas",
+            "node1 sigue a",
+        ],
+    )
+}
+
+fn protected_lab(language: &str, lines: &[&str]) -> Outcome {
+    let place = Place::new(&Programs::any()?);
+    let text = place.succeed(&["--protect", "--lang", language]);
+    for line in lines {
+        assert!(text.contains(line), "{line} is not shown:\n{text}");
+    }
+    assert!(
+        text.lines()
+            .all(|line| line.chars().count() <= 80 || line.contains("postgresql://")),
+        "{text}"
+    );
+    // By then another node leads; its agents go on.
+    assert_eq!(place.sql("node1", "SELECT pg_is_in_recovery()"), "t");
+    place.succeed(&["rm"]);
+    assert_eq!(place.entries(), [""; 0]);
+    assert_eq!(place.processes(), [""; 0]);
+    Ok(())
+}
+
 fn regex(text: &str) -> String {
     text.replace('.', r"\.")
 }

@@ -126,7 +126,7 @@ impl Texts for Spanish {
     }
 
     fn protected(&self, nodes: usize) -> String {
-        format!("{nodes} agentes vigilan el rebaño y anotan quién manda")
+        format!("{nodes} agentes vigilan la manada y anotan quién es la primaria")
     }
 
     fn failed_over(&self, old: &str, new: &str, after: Duration) -> String {
