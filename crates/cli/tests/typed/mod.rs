@@ -58,8 +58,9 @@ impl Herd {
         manada(arguments).output().expect("manada runs")
     }
 
-    pub(crate) fn token(&self) -> String {
-        let output = self.manada(&["token", "--home", &self.home("n1")]);
+    /// From the primary on the host of `node`.
+    pub(crate) fn token_of(&self, node: &str) -> String {
+        let output = self.manada(&["token", "--home", &self.home(node)]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout)
             .expect("text")
@@ -67,8 +68,19 @@ impl Herd {
             .to_owned()
     }
 
+    pub(crate) fn token(&self) -> String {
+        self.token_of("n1")
+    }
+
     /// `manada join` with the token in the environment.
     pub(crate) fn join(&self, node: &str, port: u16, more: &[&str]) -> Command {
+        let mut command = self.join_by("n1", node, port);
+        command.args(more);
+        command
+    }
+
+    /// The same with a token from the host of `primary`.
+    pub(crate) fn join_by(&self, primary: &str, node: &str, port: u16) -> Command {
         let (port, home) = (port.to_string(), self.home(node));
         let mut command = manada(&[
             "join",
@@ -83,7 +95,7 @@ impl Herd {
             "--pg",
             self.bin(),
         ]);
-        command.args(more).env("MANADA_TOKEN", self.token());
+        command.env("MANADA_TOKEN", self.token_of(primary));
         command
     }
 
@@ -126,7 +138,12 @@ impl Herd {
 }
 
 pub(crate) fn manada(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_manada"));
+    program_with(Path::new(env!("CARGO_BIN_EXE_manada")), arguments)
+}
+
+/// Another copy of the program.
+pub(crate) fn program_with(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
         if name.starts_with("PG") || name.starts_with("MANADA") {
             command.env_remove(name);
