@@ -57,11 +57,13 @@ impl Known<'_> {
             "/sync" | "/synchronous" | "/quorum" => {
                 (self.follows(lag_max) && self.counts(), self.node())
             }
-            "/read-only-sync" | "/read-only-quorum" => {
+            "/read-only-sync" | "/read-only-synchronous" | "/read-only-quorum" => {
                 let counts = self.follows(lag_max) && self.counts();
                 (self.leads() || counts, self.node())
             }
             "/async" | "/asynchronous" => (self.follows(lag_max) && !self.counts(), self.node()),
+            // There are no standby clusters.
+            "/standby-leader" | "/standby_leader" => (false, self.node()),
             "/health" => (self.runs(), self.node()),
             "/readiness" => {
                 let lag_max = Some(lag_max.unwrap_or(READY_LAG_BYTES_MAX));

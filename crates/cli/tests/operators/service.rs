@@ -121,7 +121,9 @@ fn reread(protected: &Protected, is_first: bool) {
 pub(crate) fn the_unit_file_is_one_for_systemd() -> Outcome {
     let analyze = Path::new("/usr/bin/systemd-analyze");
     if !analyze.exists() {
-        return Err(Missing::new("systemd-analyze").into());
+        return Err(Missing::new(
+            "no systemd-analyze: install Debian's package systemd",
+        ));
     }
     let scratch = manada_testbed::Scratch::new();
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/manada@.service");
