@@ -3,7 +3,7 @@
 use manada_core::policy::Policy;
 use manada_core::server::Gate;
 use manada_core::standing::{PromotionStage, Standing};
-use manada_model::{NodeName, SyncMethod};
+use manada_model::SyncMethod;
 
 use super::obstacle::{self, rung_name};
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manada_agent::agent::{Agent, OpenAgentError, Reins, Settings, prepare};
 use manada_agent::glance::Glance;
-use manada_agent::{PRIORITY_DEFAULT, store_of};
+use manada_agent::{PRIORITY_DEFAULT, store_of, wording};
 use manada_herd::{Home, Node, NodeFile, Protect, StoreAccess};
 use manada_postgres::replace_file::FileOwner;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use super::init::own_program;
 use super::token::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
-use crate::protected;
 
 /// The port on which load balancers and monitoring ask: Patroni's.
 const HEALTH_PORT: u16 = 8008;
@@ -350,7 +349,7 @@ async fn keep_status(mut glance: watch::Receiver<Arc<Glance>>) {
     loop {
         let standing = glance.borrow_and_update().standing.clone();
         if told.as_ref() != Some(&standing) {
-            let status = protected::standing(&standing);
+            let status = wording::standing(&standing);
             tell_service_manager(&[sd_notify::NotifyState::Status(&status)]);
             told = Some(standing);
         }
