@@ -46,7 +46,7 @@ pub mod workload;
 
 pub use daemon::Daemon;
 pub use etcd::EtcdCluster;
-pub use herd::{Agent, Clock, HerdNode, ManadaHost, NotWhole, ProtectedHerd, TIMED_OUT};
+pub use herd::{Agent, Clock, HerdNode, ManadaHost, NotWhole, ProtectedHerd, Shape, TIMED_OUT};
 pub use host::Host;
 pub use network::Network;
 pub use options::ServerOptions;

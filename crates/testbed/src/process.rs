@@ -35,13 +35,12 @@ impl ProcessIdentity {
 
     /// The process that has this id now, unless it has ended (a zombie has).
     pub(crate) fn of(pid: Pid) -> Option<Self> {
-        let pid = pid.as_raw_nonzero().get();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field, the program's name, may hold spaces and parentheses.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+        let fields = fields_from_state(pid)?;
+        let mut fields = fields.split(' ');
         let state = fields.next()?;
         // The state was the third field; 18 lie between it and the 22nd.
         let start_ticks = fields.nth(18)?.parse().ok()?;
+        let pid = pid.as_raw_nonzero().get();
         (state != "Z" && state != "X").then_some(ProcessIdentity { pid, start_ticks })
     }
 
@@ -71,6 +70,34 @@ impl FromStr for ProcessIdentity {
             start_ticks: start_ticks.parse().map_err(|_| NotAnIdentity)?,
         })
     }
+}
+
+/// What a process does, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// A signal has stopped it.
+    Stopped,
+    /// It waits for its disk, or for what else can't be broken off.
+    Uninterruptible,
+    /// It runs, or sleeps.
+    Other,
+}
+
+/// What that process does; `None` where there is none.
+pub(crate) fn state(pid: Pid) -> Option<State> {
+    Some(match fields_from_state(pid)?.split(' ').next()? {
+        "T" => State::Stopped,
+        "D" => State::Uninterruptible,
+        // The kernel's other letters.
+        _ => State::Other,
+    })
+}
+
+/// `/proc/PID/stat` from its third field on.
+fn fields_from_state(pid: Pid) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The second field, the program's name, may hold spaces and parentheses.
+    Some(stat.rsplit_once(") ")?.1.to_owned())
 }
 
 /// The processes whose working directory is `directory` or below it. Every process of a

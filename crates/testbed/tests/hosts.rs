@@ -1,13 +1,16 @@
 //! Hosts are apart from this machine, reach each other, suffer the faults they are given, and
 //! are gone afterwards.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
-use manada_testbed::faults::{Partition, ReadOnly, SlowLink, SmallDisk};
-use manada_testbed::{Host, Network, Outcome, Programs, Scratch, TestServer, poll_until, trials};
+use manada_testbed::faults::{LoopDisk, Partition, ReadOnly, SlowLink, SmallDisk};
+use manada_testbed::{
+    Host, Network, Outcome, Programs, Scratch, TestServer, poll_until, trials, wait_until,
+};
 
 trials![
     hosts_reach_each_other_by_name_and_address,
@@ -21,6 +24,8 @@ trials![
     a_standby_on_another_host_follows_its_primary,
     a_paused_host_is_silent_and_a_crashed_one_has_no_process,
     a_small_disk_gets_full,
+    a_full_disk_takes_what_there_was_space_kept_for,
+    a_disk_comes_back_without_what_was_not_synced,
     a_read_only_directory_refuses_root,
     a_dropped_network_leaves_nothing,
 ];
@@ -86,9 +91,11 @@ fn a_partition_silences_both_ways_until_it_heals() -> Outcome {
     let (one, other) = (network.host("one"), network.host("other"));
     let (mut here, mut there) = connection(&one, &other);
     let partition = Partition::between(&one, &other);
+    assert!(!partition.was_felt());
     here.write_all(b"a").expect("the kernel takes it");
     there.write_all(b"b").expect("the kernel takes it");
     assert!(is_silent(&mut here) && is_silent(&mut there));
+    assert!(partition.was_felt());
     partition.heal();
     assert_eq!((byte(&mut here), byte(&mut there)), (b'b', b'a'));
     Ok(())
@@ -191,6 +198,60 @@ fn a_small_disk_gets_full() -> Outcome {
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     disk.make_room();
     std::fs::write(&file, [0; 8192]).expect("there is space");
+    Ok(())
+}
+
+fn a_full_disk_takes_what_there_was_space_kept_for() -> Outcome {
+    let scratch = Scratch::new();
+    let disk = LoopDisk::mount(scratch.path().join("disk"), 16)?;
+    let log = disk.path().join("log");
+    std::fs::write(&log, "before\n").expect("there is space");
+    disk.reserve(&log, 1 << 20);
+    disk.fill();
+    let mut file = File::options()
+        .append(true)
+        .open(&log)
+        .expect("it is there");
+    file.write_all(&[b'x'; 512 << 10])
+        .expect("space was kept for it");
+    file.sync_all().expect("space was kept for it");
+    let other = std::fs::write(disk.path().join("other"), [0; 512 << 10]);
+    assert_eq!(other.expect_err("no space").kind(), ErrorKind::StorageFull);
+    disk.make_room();
+    std::fs::write(disk.path().join("other"), [0; 512 << 10]).expect("there is space");
+    Ok(())
+}
+
+fn a_disk_comes_back_without_what_was_not_synced() -> Outcome {
+    let scratch = Scratch::new();
+    let disk = LoopDisk::mount(scratch.path().join("disk"), 16)?;
+    let (synced, unsynced) = (disk.path().join("synced"), disk.path().join("unsynced"));
+    let mut file = File::create(&synced).expect("there is space");
+    file.write_all(b"kept").expect("there is space");
+    file.sync_all().expect("the disk has power");
+    drop(file);
+    File::open(disk.path())
+        .and_then(|it| it.sync_all())
+        .expect("the disk has power");
+    std::fs::write(&unsynced, b"gone").expect("there is space");
+    // Whoever makes a mount namespace of its own keeps what is mounted, for as long as it lives.
+    let mut keeper = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sleep", "60"])
+        .spawn()
+        .expect("root may do that");
+    let namespace = format!("/proc/{}/ns/mnt", keeper.id());
+    let own = std::fs::read_link("/proc/self/ns/mnt").expect("a link");
+    wait_until("the keeper is apart", || {
+        std::fs::read_link(&namespace).is_ok_and(|it| it != own)
+    });
+
+    disk.cut_power();
+    assert!(std::fs::write(&synced, b"lost").is_err());
+    disk.restore_power();
+    keeper.kill().and_then(|()| keeper.wait()).expect("it ran");
+    assert_eq!(std::fs::read(&synced).expect("it was synced"), b"kept");
+    assert_ne!(std::fs::read(&unsynced).unwrap_or_default(), b"gone");
+    std::fs::write(&synced, b"new").expect("it has power");
     Ok(())
 }
 

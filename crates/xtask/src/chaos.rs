@@ -6,14 +6,18 @@
     reason = "printing is what it is for"
 )]
 
+mod tally;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use manada_testbed::Programs;
+use manada_model::MajorVersion;
 use manada_testbed::chaos::{Chaos, Event, Kind, Verdict};
+use manada_testbed::{Programs, Shape};
 
 use crate::bench::build;
+use tally::Tally;
 
 /// What `cargo xtask chaos` takes.
 #[derive(Debug, clap::Args)]
@@ -29,6 +33,22 @@ pub(crate) struct Arguments {
     /// Only these faults, by their names as they are printed.
     #[arg(long, value_name = "FAULT", value_delimiter = ',')]
     only: Vec<String>,
+
+    /// What the herd is like: blocking, degrading, asynchronous, or a pair.
+    #[arg(long, default_value = "blocking", value_parser = shape)]
+    shape: Shape,
+
+    /// The server's major version [default: the oldest that is here].
+    #[arg(long, value_name = "VERSION", value_parser = version)]
+    postgres: Option<MajorVersion>,
+
+    /// Begin faults while others last, and before the herd is whole again.
+    #[arg(long)]
+    overlap: bool,
+
+    /// Add what came of this run to a file, and sum up all runs in it.
+    #[arg(long, value_name = "FILE")]
+    tally: Option<PathBuf>,
 
     /// The program to try [default: built from here, as it is shipped].
     #[arg(long, value_name = "PROGRAM")]
@@ -57,7 +77,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 
 impl Arguments {
     fn run(&self) -> Result<Verdict, String> {
-        let programs = Programs::any().map_err(|error| error.to_string())?;
+        let programs = match self.postgres {
+            Some(version) => Programs::find(version),
+            None => Programs::any(),
+        };
+        let programs = programs.map_err(|missing| missing.to_string())?;
         let manada = match &self.manada {
             Some(manada) => manada.clone(),
             None => build()?,
@@ -65,20 +89,31 @@ impl Arguments {
         let seed = self.seed.unwrap_or_else(now);
         let kinds = self.kinds()?;
         println!(
-            "seed {seed}, {} minutes, PostgreSQL {}",
+            "seed {seed}, {} minutes, PostgreSQL {}, {:?}{}",
             self.minutes,
-            programs.version()
+            programs.version(),
+            self.shape,
+            if self.overlap { ", overlapping" } else { "" }
         );
         let chaos = Chaos {
             manada: &manada,
             programs: &programs,
             seed,
+            shape: self.shape,
+            overlap: self.overlap,
             limit: Duration::from_secs(60 * self.minutes),
             kinds: &kinds,
             keep_in: &self.keep_in,
         };
         let verdict = chaos.run(&mut |event| println!("{}", line(&event)));
-        verdict.map_err(|missing| missing.to_string())
+        let verdict = verdict.map_err(|missing| missing.to_string())?;
+        if let Some(file) = &self.tally {
+            let run = tally::run(&chaos, &verdict);
+            let tally = Tally::with(file, &run);
+            let tally = tally.map_err(|error| format!("{}: {error}", file.display()))?;
+            println!("{tally}");
+        }
+        Ok(verdict)
     }
 
     fn kinds(&self) -> Result<Vec<Kind>, String> {
@@ -92,6 +127,18 @@ impl Arguments {
         };
         self.only.iter().map(named).collect()
     }
+}
+
+fn shape(name: &str) -> Result<Shape, String> {
+    let mut all = Shape::ALL.into_iter();
+    all.find(|shape| format!("{shape:?}").eq_ignore_ascii_case(name))
+        .ok_or_else(|| format!("there are {:?}", Shape::ALL))
+}
+
+fn version(number: &str) -> Result<MajorVersion, String> {
+    let mut all = MajorVersion::ALL.into_iter();
+    all.find(|version| version.to_string() == number)
+        .ok_or_else(|| format!("there are {:?}", MajorVersion::ALL.map(|it| it.to_string())))
 }
 
 /// Seconds, which are a seed as good as any.
@@ -124,16 +171,25 @@ fn line(event: &Event<'_>) -> String {
 }
 
 fn told(verdict: &Verdict) -> String {
-    let faults: u32 = verdict.faults.values().sum();
+    let faults: u32 = verdict.faults.values().map(|count| count.struck).sum();
+    let seconds = |share| quantile(&verdict.whole, share).as_secs_f64();
     let mut lines = vec![format!(
-        "{faults} faults, {} reigns, whole after at most {:.1} s; {} writes acknowledged, {} reads",
+        "{faults} faults, {} reigns; whole after {:.1} s (half of the times), at most {:.1} s; {} \
+         writes acknowledged, {} reads",
         verdict.reigns,
-        verdict.whole_max.as_secs_f64(),
+        seconds(0.5),
+        seconds(1.0),
         verdict.acknowledged,
         verdict.reads
     )];
+    if verdict.lost_and_said > 0 {
+        lines.push(format!("{} were lost, as was said", verdict.lost_and_said));
+    }
     for (kind, count) in &verdict.faults {
-        lines.push(format!("  {count:>4} {kind:?}"));
+        lines.push(format!(
+            "  {:>4} {kind:?}, {} of them felt",
+            count.struck, count.bit
+        ));
     }
     match verdict.broken.len() {
         0 => lines.push("every promise was kept".to_owned()),
@@ -144,4 +200,17 @@ fn told(verdict: &Verdict) -> String {
         lines.push(format!("logs and journals are in {}", kept.display()));
     }
     lines.join("\n")
+}
+
+/// The time within which so large a share of `sorted` ended.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a place in a short list"
+)]
+fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    let found = sorted.get(place.saturating_sub(1));
+    found.copied().unwrap_or_default()
 }

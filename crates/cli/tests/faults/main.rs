@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use manada_testbed::chaos::{Chaos, Kind};
 use manada_testbed::faults::Partition;
-use manada_testbed::{Outcome, Programs, ProtectedHerd, names_in, poll_until, trials, wait_until};
+use manada_testbed::{
+    Outcome, Programs, ProtectedHerd, Shape, names_in, poll_until, trials, wait_until,
+};
 use watched::Watched;
 
 trials![
@@ -65,7 +67,11 @@ fn isolated_primary_stops_acknowledging_before_its_standby_is_promoted() -> Outc
 
 fn a_stall_of_1_5_s_causes_no_failover() -> Outcome {
     let programs = Programs::any()?;
-    let watched = Watched::start(ProtectedHerd::start_to_fail(manada(), &programs, &NAMES)?);
+    let watched = Watched::start(ProtectedHerd::start_to_fail(
+        manada(),
+        &programs,
+        Shape::Blocking,
+    )?);
     let primary = watched.herd.primary();
     let epoch = watched.epoch();
 
@@ -190,6 +196,8 @@ fn a_herd_survives_one_fault_after_the_other() -> Outcome {
         manada: manada(),
         programs: &Programs::any()?,
         seed: SEED,
+        shape: Shape::Blocking,
+        overlap: false,
         limit: Duration::from_secs(20),
         kinds: &Kind::ALL,
         keep_in: &PathBuf::from("/var/tmp"),

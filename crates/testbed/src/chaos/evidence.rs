@@ -23,9 +23,11 @@ pub(super) fn keep(
     for node in herd.nodes() {
         let to = kept.join(node.name());
         fs::create_dir_all(&to)?;
-        for log in ["agent.log", "etcd.log"] {
+        let home = node.host().home();
+        let logs = [node.agent_log(), home.join("etcd.log"), node.server_log()];
+        for log in logs {
             // A host that never had one has nothing to keep.
-            fs::copy(node.host().home().join(log), to.join(log)).ok();
+            fs::copy(&log, to.join(log.file_name().expect("a file"))).ok();
         }
         let home = node.data().parent().expect("it is in the node's home");
         let mut tar = Command::new("tar");

@@ -1,143 +1,68 @@
-//! What can happen to a herd, and how it is undone.
+//! How a fault is made, seen to be one, and undone.
 
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::kind::Kind;
 use crate::faults::{FailingSync, Partition};
-use crate::herd::{HerdNode, ProtectedHerd, TIMED_OUT};
+use crate::herd::{HerdNode, ProtectedHerd, Shape, TIMED_OUT};
 use crate::programs::Missing;
-
-/// What happens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// The postmaster is killed.
-    PostmasterKilled,
-    /// All of the server's processes stop where they are, for long enough to be noticed.
-    ServerPaused,
-    /// The agent is killed, and comes back.
-    AgentKilled,
-    /// The agent stops where it is, and goes on.
-    AgentPaused,
-    /// Everything on the host stops where it is, as a virtual machine does, and goes on.
-    HostPaused,
-    /// The host's link is silent.
-    Silence,
-    /// Everything on the host ends, and its link is silent.
-    Power,
-    /// The same, and what was not synced to its disk is gone.
-    PowerAndUnsynced,
-    /// It and one other host don't reach each other.
-    CutOff,
-    /// What it sends does not reach one other host.
-    CutOffOneWay,
-    /// One other host resets all that it sends.
-    Resets,
-    /// Its member of etcd is killed, and comes back.
-    StoreMemberKilled,
-    /// All of etcd is killed, and comes back.
-    StoreLost,
-    /// All of etcd stops where it is, and goes on.
-    StorePaused,
-    /// The node's disk gets full.
-    DiskFull,
-    /// Every sync of the server fails.
-    SyncFails,
-    /// The node's disk stalls for less than what shall cause a failover.
-    DiskStall,
-    /// So does its link.
-    LinkStall,
-    /// So does everything on it.
-    HostStall,
-    /// Its clock jumps, and jumps back.
-    ClockJump,
-    /// Its operator gives the primary's place to another node.
-    Switchover,
-    /// Commits wait for one standby more, or for one less.
-    PolicyChange,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Kind; 22] = [
-        Kind::PostmasterKilled,
-        Kind::ServerPaused,
-        Kind::AgentKilled,
-        Kind::AgentPaused,
-        Kind::HostPaused,
-        Kind::Silence,
-        Kind::Power,
-        Kind::PowerAndUnsynced,
-        Kind::CutOff,
-        Kind::CutOffOneWay,
-        Kind::Resets,
-        Kind::StoreMemberKilled,
-        Kind::StoreLost,
-        Kind::StorePaused,
-        Kind::DiskFull,
-        Kind::SyncFails,
-        Kind::DiskStall,
-        Kind::LinkStall,
-        Kind::HostStall,
-        Kind::ClockJump,
-        Kind::Switchover,
-        Kind::PolicyChange,
-    ];
-
-    /// Whether it is too short to cause a failover.
-    pub fn is_stall(self) -> bool {
-        matches!(self, Kind::DiskStall | Kind::LinkStall | Kind::HostStall)
-    }
-
-    /// For how long it lasts, at least and at most, in milliseconds.
-    pub(super) fn lasts_ms(self) -> (u64, u64) {
-        match self {
-            Kind::DiskStall | Kind::LinkStall | Kind::HostStall => (1500, 1500),
-            Kind::SyncFails => (500, 1500),
-            Kind::PostmasterKilled | Kind::Switchover | Kind::PolicyChange => (0, 0),
-            Kind::ServerPaused
-            | Kind::AgentKilled
-            | Kind::AgentPaused
-            | Kind::HostPaused
-            | Kind::Silence
-            | Kind::Power
-            | Kind::PowerAndUnsynced
-            | Kind::CutOff
-            | Kind::CutOffOneWay
-            | Kind::Resets
-            | Kind::StoreMemberKilled
-            | Kind::StoreLost
-            | Kind::StorePaused
-            | Kind::DiskFull
-            | Kind::ClockJump => (500, 8000),
-        }
-    }
-}
 
 /// By how much a clock jumps, in seconds: further than any of the herd's times.
 const JUMP_SECONDS: i64 = 600;
 
+/// How many segments of WAL are begun at most until a full disk is felt.
+const SEGMENTS_MAX: u32 = 10;
+
+/// The pause between two of them: what was written comes to the standbys.
+const SEGMENT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a server may say while its disk is full.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// What a server says of a full disk.
+const NO_SPACE: &str = "No space left on device";
+
+/// What it says of a sync that fails: after `could not f` the call's name, then the file's.
+const NOT_SYNCED: [&str; 2] = ["sync file", "Input/output error"];
+
 /// Something that has happened, and lasts until it is undone.
 pub(super) enum Suffered {
     /// It is over as soon as it has happened.
-    Over,
+    Over {
+        bit: bool,
+    },
     /// Traffic does not arrive.
     Partition(Partition),
     /// The host is gone.
     Gone {
         link: Partition,
         unsynced: bool,
+        bit: bool,
     },
     /// Stopped where it is.
     ServerPaused,
     AgentPaused,
     HostPaused,
     /// The agent is not there.
-    AgentGone,
+    AgentGone {
+        bit: bool,
+    },
     /// Members of etcd are not there.
     StoreGone {
         all: bool,
     },
     StorePaused,
-    DiskFull,
+    /// What the server said before is so long.
+    DiskFull {
+        said_bytes: usize,
+    },
     DiskStalled,
-    SyncFails(FailingSync),
+    SyncFails {
+        failing: FailingSync,
+        said_bytes: usize,
+    },
     ClockOff,
 }
 
@@ -145,21 +70,24 @@ pub(super) enum Suffered {
 pub(super) fn inflict(
     kind: Kind,
     herd: &ProtectedHerd,
+    shape: Shape,
     node: &HerdNode,
     other: &HerdNode,
 ) -> Result<Suffered, Missing> {
     Ok(match kind {
         Kind::PostmasterKilled => {
+            let bit = server_runs(node);
             node.kill_postmaster();
-            Suffered::Over
+            Suffered::Over { bit }
         }
         Kind::ServerPaused => {
             node.pause_server();
             Suffered::ServerPaused
         }
         Kind::AgentKilled => {
+            let bit = node.agent_runs();
             node.kill_agent();
-            Suffered::AgentGone
+            Suffered::AgentGone { bit }
         }
         Kind::AgentPaused => {
             node.pause_agent();
@@ -192,14 +120,26 @@ pub(super) fn inflict(
             Suffered::StorePaused
         }
         Kind::DiskFull => {
-            node.disk().expect("a herd that is to fail").fill();
-            Suffered::DiskFull
+            let said_bytes = said(node).len();
+            let disk = node.disk().expect("a herd that is to fail");
+            // Else nobody would hear of it.
+            disk.reserve(&node.server_log(), LOG_BYTES);
+            disk.fill();
+            make_felt(herd, node, said_bytes);
+            Suffered::DiskFull { said_bytes }
         }
         Kind::DiskStall => {
             node.disk().expect("a herd that is to fail").stall();
             Suffered::DiskStalled
         }
-        Kind::SyncFails => Suffered::SyncFails(FailingSync::of(node)?),
+        Kind::SyncFails => {
+            let said_bytes = said(node).len();
+            let failing = FailingSync::of(node)?;
+            Suffered::SyncFails {
+                failing,
+                said_bytes,
+            }
+        }
         Kind::ClockJump => {
             let clock = node.clock();
             let clock = clock.ok_or_else(|| Missing::new("install the package faketime"))?;
@@ -208,45 +148,117 @@ pub(super) fn inflict(
             clock.be_off_by(sign * JUMP_SECONDS);
             Suffered::ClockOff
         }
-        Kind::Switchover => {
-            ask(node, &["switchover", "--to", other.name()]);
-            Suffered::Over
-        }
+        Kind::Switchover => Suffered::Over {
+            bit: ask(node, &["switchover", "--to", other.name()]),
+        },
         Kind::PolicyChange => {
             let count = if node.name() < other.name() { "2" } else { "1" };
-            ask(node, &["sync", "any", count]);
-            Suffered::Over
+            let when_short = match shape {
+                Shape::Degrading => "degrade",
+                Shape::Blocking | Shape::Asynchronous | Shape::Pair => "block",
+            };
+            let bit = ask(node, &["sync", "any", count, "--when-short", when_short]);
+            Suffered::Over { bit }
         }
     })
 }
 
-/// An operator's command. It may fail, as the herd may be unwell; what it must not do is hang.
-fn ask(node: &HerdNode, arguments: &[&str]) {
+/// An operator's command, and whether it was carried out. It may fail, as the herd may be unwell;
+/// what it must not do is hang.
+fn ask(node: &HerdNode, arguments: &[&str]) -> bool {
     let output = node.command(arguments).output().expect("it can be run");
     assert_ne!(
         output.status.code(),
         Some(TIMED_OUT),
         "manada {arguments:?} has not ended"
     );
+    output.status.success()
 }
 
 fn lose(node: &HerdNode, unsynced: bool) -> Suffered {
+    let bit = server_runs(node);
     let link = Partition::isolating(node.host());
     if unsynced {
         node.disk().expect("a herd that is to fail").cut_power();
     }
     node.kill_agent();
     node.host().crash();
-    Suffered::Gone { link, unsynced }
+    Suffered::Gone {
+        link,
+        unsynced,
+        bit,
+    }
+}
+
+fn server_runs(node: &HerdNode) -> bool {
+    !node.server_process_ids().is_empty()
+}
+
+/// Has the primary write WAL, which comes to its standbys, until the node's server has said that
+/// its disk is full. Clients alone would take minutes to get there.
+fn make_felt(herd: &ProtectedHerd, node: &HerdNode, said_bytes: usize) {
+    for _ in 0..SEGMENTS_MAX {
+        if has_said(node, said_bytes, &[NO_SPACE]) {
+            return;
+        }
+        if let Some(primary) = herd.primaries().first() {
+            // It may be the one that fails.
+            primary.try_sql("SELECT pg_switch_wal()").ok();
+        }
+        sleep(SEGMENT_PAUSE);
+    }
+}
+
+fn said(node: &HerdNode) -> Vec<u8> {
+    fs::read(node.server_log()).unwrap_or_default()
+}
+
+/// Whether a line that the server has written since has all of these in it.
+fn has_said(node: &HerdNode, said_bytes: usize, all: &[&str]) -> bool {
+    let said = said(node);
+    let since = String::from_utf8_lossy(said.get(said_bytes..).unwrap_or_default());
+    since
+        .lines()
+        .any(|line| all.iter().all(|it| line.contains(it)))
+}
+
+/// Whether the server's clock is off by about as much as it was made to jump.
+fn clock_is_off(node: &HerdNode) -> bool {
+    let right = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let half = JUMP_SECONDS / 2;
+    let sql = format!(
+        "SELECT abs(extract(epoch FROM clock_timestamp()) - {}) > {half}",
+        right.as_secs()
+    );
+    node.try_sql(&sql).as_deref() == Ok("t")
 }
 
 impl Suffered {
+    /// Whether it is seen, just before it is undone, that something was hit by it.
+    pub(super) fn has_bitten(&self, herd: &ProtectedHerd, node: &HerdNode) -> bool {
+        match self {
+            Suffered::Over { bit } | Suffered::Gone { bit, .. } | Suffered::AgentGone { bit } => {
+                *bit
+            }
+            Suffered::Partition(partition) => partition.was_felt(),
+            Suffered::ServerPaused | Suffered::HostPaused => node.server_is_paused(),
+            Suffered::AgentPaused => node.agent_is_paused(),
+            Suffered::StoreGone { .. } | Suffered::StorePaused => !herd.etcd().is_well(),
+            Suffered::DiskFull { said_bytes } => has_said(node, *said_bytes, &[NO_SPACE]),
+            Suffered::DiskStalled => node.server_waits_for_its_disk(),
+            Suffered::SyncFails { said_bytes, .. } => has_said(node, *said_bytes, &NOT_SYNCED),
+            Suffered::ClockOff => clock_is_off(node),
+        }
+    }
+
     /// Undoes it.
     pub(super) fn end(self, herd: &ProtectedHerd, node: &HerdNode) {
         match self {
-            Suffered::Over => {}
+            Suffered::Over { .. } | Suffered::AgentGone { .. } => {}
             Suffered::Partition(partition) => partition.heal(),
-            Suffered::Gone { link, unsynced } => {
+            Suffered::Gone { link, unsynced, .. } => {
                 if unsynced {
                     node.disk().expect("it was lost").restore_power();
                 }
@@ -256,7 +268,6 @@ impl Suffered {
             Suffered::ServerPaused => node.resume_server(),
             Suffered::AgentPaused => node.resume_agent(),
             Suffered::HostPaused => node.host().resume(),
-            Suffered::AgentGone => {}
             Suffered::StoreGone { all } => {
                 for gone in herd.nodes() {
                     if all || gone.name() == node.name() {
@@ -269,14 +280,10 @@ impl Suffered {
                     herd.etcd().resume(paused.host());
                 }
             }
-            Suffered::DiskFull => node.disk().expect("it was filled").make_room(),
+            Suffered::DiskFull { .. } => node.disk().expect("it was filled").make_room(),
             Suffered::DiskStalled => node.disk().expect("it was stalled").go_on(),
-            Suffered::SyncFails(failing) => drop(failing),
+            Suffered::SyncFails { failing, .. } => drop(failing),
             Suffered::ClockOff => node.clock().expect("it has jumped").be_off_by(0),
-        }
-        // As systemd does.
-        for node in herd.nodes() {
-            node.start_agent();
         }
     }
 }

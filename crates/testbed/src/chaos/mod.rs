@@ -4,9 +4,12 @@
 mod dice;
 mod evidence;
 mod fault;
+mod kind;
 mod plan;
 mod run;
+mod verdict;
 
-pub use fault::Kind;
+pub use kind::Kind;
 pub use plan::Strike;
-pub use run::{Broken, Chaos, Event, Verdict};
+pub use run::{Chaos, Event};
+pub use verdict::{Broken, Count, Verdict};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::fault::Kind;
+use super::kind::Kind;
 
 /// One fault of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +39,17 @@ pub(super) struct Plan {
 /// In how many of a hundred faults the primary is struck.
 const PRIMARY_PERCENT: u64 = 70;
 
+/// In how many of a hundred faults another one joins it, where that is wanted.
+const JOINED_PERCENT: u64 = 50;
+
+/// How long after the first one the other begins, at most.
+const JOINED_WITHIN_MS: u64 = 3000;
+
 impl Plan {
-    pub(super) fn new(seed: u64, kinds: &[Kind], nodes: usize) -> Plan {
+    pub(super) fn new(seed: u64, kinds: Vec<Kind>, nodes: usize) -> Plan {
         Plan {
             dice: Dice::new(seed),
-            kinds: kinds.to_vec(),
+            kinds,
             left: Vec::new(),
             standbys: nodes - 1,
         }
@@ -73,6 +79,16 @@ impl Plan {
             lasts: Duration::from_millis(least + self.dice.below(most - least + 1)),
         }
     }
+
+    /// Perhaps another fault, on another node, and how long after `first` it begins.
+    pub(super) fn joined_to(&mut self, first: Kind) -> Option<(Duration, Strike)> {
+        if self.dice.below(100) >= JOINED_PERCENT {
+            return None;
+        }
+        let strike = self.next();
+        let after = Duration::from_millis(self.dice.below(JOINED_WITHIN_MS));
+        strike.kind.goes_with(first).then_some((after, strike))
+    }
 }
 
 #[cfg(test)]
@@ -82,7 +98,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_faults_and_every_kind_before_one_comes_again() {
         let faults = |seed| -> Vec<Strike> {
-            let mut plan = Plan::new(seed, &Kind::ALL, 3);
+            let mut plan = Plan::new(seed, Kind::ALL.to_vec(), 3);
             (0..Kind::ALL.len()).map(|_| plan.next()).collect()
         };
         assert_eq!(faults(7), faults(7));

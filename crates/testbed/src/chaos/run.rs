@@ -1,33 +1,29 @@
 //! The run: faults one after the other, while clients write.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::evidence;
-use super::fault::{Kind, inflict};
+use super::fault::{Suffered, inflict};
+use super::kind::Kind;
 use super::plan::{Plan, Role, Strike};
-use crate::checker::{End, Recorder, Reign, Violation};
-use crate::herd::{HerdNode, NotWhole, ProtectedHerd};
+use super::verdict::{Broken, Count, Verdict, WHOLE_MAX};
+use crate::checker::{End, History, Recorder, Reign};
+use crate::herd::{NotWhole, ProtectedHerd, Shape};
 use crate::programs::{Missing, Programs};
 use crate::workload::{Manners, Site, Workload};
 
-/// How long a herd may take to become whole after a fault is over.
-const WHOLE_MAX: Duration = Duration::from_secs(30);
-
 /// How long a whole herd goes on before the next fault: clients write meanwhile.
-const CALM: Duration = Duration::from_millis(500);
-
-const NAMES: [&str; 3] = ["db1", "db2", "db3"];
+const CALM: Duration = Duration::from_millis(300);
 
 const MANNERS: Manners = Manners {
     connect_max: Duration::from_millis(1000),
     statement_max: Duration::from_secs(2),
-    pause: Duration::from_millis(15),
-    retry_pause: Duration::from_millis(50),
+    pause: Duration::from_millis(50),
+    retry_pause: Duration::from_millis(200),
 };
 
 /// A run to be made.
@@ -39,6 +35,10 @@ pub struct Chaos<'a> {
     pub programs: &'a Programs,
     /// What decides about the faults.
     pub seed: u64,
+    /// What the herd is like.
+    pub shape: Shape,
+    /// Whether a fault may begin while another lasts, or while the herd is not whole after it.
+    pub overlap: bool,
     /// No fault begins later than this after the first.
     pub limit: Duration,
     /// Which faults there are.
@@ -70,57 +70,25 @@ pub enum Event<'a> {
     },
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub struct Verdict {
-    /// How often each fault happened.
-    pub faults: BTreeMap<Kind, u32>,
-    /// How many writes were acknowledged.
-    pub acknowledged: usize,
-    /// How many reads were answered.
-    pub reads: usize,
-    /// How many reigns there were.
-    pub reigns: usize,
-    /// The longest time until the herd was whole.
-    pub whole_max: Duration,
-    /// What was not as it must be.
-    pub broken: Vec<Broken>,
-    /// Where the evidence is.
-    pub kept: Option<PathBuf>,
-}
-
-/// What must not be.
-#[derive(Clone, Debug)]
-pub enum Broken {
-    /// The checker found it.
-    Promise(Violation),
-    /// The herd did not become whole.
-    NotWhole(NotWhole),
-    /// A stall that must not cause a failover did.
-    FailedOver(Kind),
-    /// The end could not be looked at.
-    NoEnd(String),
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Broken::Promise(violation) => violation.fmt(f),
-            Broken::NotWhole(why) => write!(f, "not whole after {WHOLE_MAX:?}: {why}"),
-            Broken::FailedOver(kind) => write!(f, "{kind:?} caused a failover"),
-            Broken::NoEnd(why) => write!(f, "the end can't be looked at: {why}"),
-        }
-    }
-}
-
 /// A run under way.
 struct Run<'a> {
     chaos: &'a Chaos<'a>,
     herd: ProtectedHerd,
     reigns: BTreeMap<u64, String>,
-    faults: BTreeMap<Kind, u32>,
-    whole_max: Duration,
+    faults: BTreeMap<Kind, Count>,
+    whole: Vec<Duration>,
     broken: Vec<Broken>,
+}
+
+/// A fault that lasts.
+struct Lasting {
+    kind: Kind,
+    /// Which of the herd's nodes has it.
+    node: usize,
+    suffered: Suffered,
+    /// When it is looked at whether it bites.
+    looked_at: Instant,
+    ends: Instant,
 }
 
 impl Chaos<'_> {
@@ -129,7 +97,7 @@ impl Chaos<'_> {
     /// # Panics
     /// When the herd does not even come up.
     pub fn run(&self, tell: &mut dyn FnMut(Event<'_>)) -> Result<Verdict, Missing> {
-        let herd = ProtectedHerd::start_to_fail(self.manada, self.programs, &NAMES)?;
+        let herd = ProtectedHerd::start_to_fail(self.manada, self.programs, self.shape)?;
         herd.prepare_for_clients();
         let recorder = Arc::new(Recorder::new());
         let workload = Workload::start(sites(&herd), MANNERS, &recorder);
@@ -138,31 +106,28 @@ impl Chaos<'_> {
             herd,
             reigns: BTreeMap::new(),
             faults: BTreeMap::new(),
-            whole_max: Duration::ZERO,
+            whole: Vec::new(),
             broken: Vec::new(),
         };
-        run.strike_on(tell)?;
+        if let Err(broken) = run.strike_on(tell)? {
+            run.broken.push(broken);
+        }
         workload.stop();
         let history = recorder.history();
-        match run.end() {
-            Ok(end) => {
-                let violations = history.violations(&end);
-                run.broken
-                    .extend(violations.into_iter().map(Broken::Promise));
-            }
-            Err(why) => run.broken.push(Broken::NoEnd(why)),
-        }
+        let lost_and_said = run.judge(&history);
         let kept = if run.broken.is_empty() {
             None
         } else {
             evidence::keep(&run.herd, &history, self.keep_in, self.seed).ok()
         };
+        run.whole.sort();
         Ok(Verdict {
             faults: run.faults,
             acknowledged: history.acknowledged().count(),
+            lost_and_said,
             reads: history.reads.len(),
             reigns: run.reigns.len(),
-            whole_max: run.whole_max,
+            whole: run.whole,
             broken: run.broken,
             kept,
         })
@@ -175,8 +140,8 @@ fn sites(herd: &ProtectedHerd) -> Vec<Site> {
     let roaming = Site {
         host: herd.client().clone(),
         servers: herd.servers(),
-        writers: 3,
-        readers: 2,
+        writers: 2,
+        readers: 1,
         settled: true,
     };
     let at_home = herd.nodes().iter().map(|node| Site {
@@ -191,43 +156,52 @@ fn sites(herd: &ProtectedHerd) -> Vec<Site> {
 
 impl Run<'_> {
     /// Until the time is over or something is broken.
-    fn strike_on(&mut self, tell: &mut dyn FnMut(Event<'_>)) -> Result<(), Missing> {
-        let mut plan = Plan::new(self.chaos.seed, self.chaos.kinds, NAMES.len());
+    fn strike_on(
+        &mut self,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Result<(), Broken>, Missing> {
+        let shape = self.chaos.shape;
+        let kinds = self.chaos.kinds.iter().copied();
+        let kinds = kinds.filter(|kind| kind.suits(shape)).collect();
+        let mut plan = Plan::new(self.chaos.seed, kinds, shape.nodes());
         let began = Instant::now();
         let mut number = 0;
         let mut epoch = self.note_reigns();
         while began.elapsed() < self.chaos.limit {
             sleep(CALM);
             let strike = plan.next();
-            number += 1;
-            let Some((node, other)) = self.who(&strike) else {
+            let Some(node) = self.struck(&strike) else {
                 // It was whole a moment ago, and nothing was done to it.
-                self.broken
-                    .push(Broken::NotWhole(NotWhole::Primaries(Vec::new())));
-                return Ok(());
+                return Ok(Err(Broken::NotWhole(NotWhole::Primaries(Vec::new()))));
             };
-            tell(Event::Struck {
-                number,
-                strike: &strike,
-                node: node.name(),
-            });
-            let suffered = inflict(strike.kind, &self.herd, node, other)?;
-            sleep(strike.lasts);
-            suffered.end(&self.herd, node);
-            *self.faults.entry(strike.kind).or_default() += 1;
+            let joined = match self.chaos.overlap {
+                true => plan.joined_to(strike.kind),
+                false => None,
+            };
+            number += 1;
+            let first = self.strike(&strike, node, number, tell)?;
+            let second = match &joined {
+                Some((after, other)) => {
+                    number += 1;
+                    sleep(*after);
+                    // Another node than the first one's.
+                    let node = (node + other.other) % shape.nodes();
+                    Some(self.strike(other, node, number, tell)?)
+                }
+                None => None,
+            };
+            let may_fail_over =
+                !strike.kind.is_stall() || second.is_some() || shape == Shape::Asynchronous;
+            self.end_all(Vec::from_iter([Some(first), second].into_iter().flatten()));
             let after = match self.herd.become_whole(WHOLE_MAX) {
                 Ok(after) => after,
-                Err(why) => {
-                    self.broken.push(Broken::NotWhole(why));
-                    return Ok(());
-                }
+                Err(why) => return Ok(Err(Broken::NotWhole(why))),
             };
-            self.whole_max = self.whole_max.max(after);
+            self.whole.push(after);
             let before = epoch;
             epoch = self.note_reigns();
-            if strike.kind.is_stall() && epoch != before {
-                self.broken.push(Broken::FailedOver(strike.kind));
-                return Ok(());
+            if !may_fail_over && epoch != before {
+                return Ok(Err(Broken::FailedOver(strike.kind)));
             }
             let primaries = self.herd.primaries();
             tell(Event::Whole {
@@ -235,22 +209,78 @@ impl Run<'_> {
                 primary: primaries.first().map_or("nobody", |node| node.name()),
                 epoch,
             });
+            if let Some(primary) = primaries.first() {
+                // As WAL goes on in a longer life: a rewind copies all that the leader has kept,
+                // and without this that would be a segment of every reign.
+                primary.try_sql("SELECT pg_switch_wal()").ok();
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
-    /// Who is struck, and the other one where it takes two.
-    fn who(&self, strike: &Strike) -> Option<(&HerdNode, &HerdNode)> {
+    fn strike(
+        &self,
+        strike: &Strike,
+        node: usize,
+        number: u32,
+        tell: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Lasting, Missing> {
+        let nodes = self.herd.nodes();
+        let other = (node + strike.other) % nodes.len();
+        tell(Event::Struck {
+            number,
+            strike,
+            node: nodes[node].name(),
+        });
+        let (struck, other) = (&nodes[node], &nodes[other]);
+        let suffered = inflict(strike.kind, &self.herd, self.chaos.shape, struck, other)?;
+        let now = Instant::now();
+        Ok(Lasting {
+            kind: strike.kind,
+            node,
+            suffered,
+            // Looking takes its time, which a stall has not: it would be a longer one.
+            looked_at: match strike.kind.is_stall() {
+                true => now + strike.lasts / 2,
+                false => now + strike.lasts,
+            },
+            ends: now + strike.lasts,
+        })
+    }
+
+    /// Waits until they end, each at its time, and counts them.
+    fn end_all(&mut self, mut lasting: Vec<Lasting>) {
+        lasting.sort_by_key(|fault| fault.ends);
+        let mut left = lasting.into_iter();
+        while let Some(fault) = left.next() {
+            let node = &self.herd.nodes()[fault.node];
+            sleep_until(fault.looked_at);
+            let bit = fault.suffered.has_bitten(&self.herd, node);
+            sleep_until(fault.ends);
+            fault.suffered.end(&self.herd, node);
+            // As systemd does, where there is still a host.
+            let gone: Vec<usize> = left.as_slice().iter().map(|other| other.node).collect();
+            for (place, node) in self.herd.nodes().iter().enumerate() {
+                if !gone.contains(&place) {
+                    node.start_agent();
+                }
+            }
+            let count = self.faults.entry(fault.kind).or_default();
+            count.struck += 1;
+            count.bit += u32::from(bit);
+        }
+    }
+
+    /// Which node is struck; `None` without a primary.
+    fn struck(&self, strike: &Strike) -> Option<usize> {
         let nodes = self.herd.nodes();
         let primaries = self.herd.primaries();
         let primary = primaries.first()?.name();
         let at = nodes.iter().position(|node| node.name() == primary)?;
-        let struck = match strike.whom {
+        Some(match strike.whom {
             Role::Primary => at,
             Role::Standby(standby) => (at + 1 + standby) % nodes.len(),
-        };
-        let other = (struck + strike.other) % nodes.len();
-        Some((&nodes[struck], &nodes[other]))
+        })
     }
 
     /// Notes who has led; the servers remember the last reigns only. The highest epoch.
@@ -259,6 +289,31 @@ impl Run<'_> {
             self.reigns.insert(reign.epoch, reign.leader);
         }
         self.reigns.keys().last().copied().unwrap_or_default()
+    }
+
+    /// Holds what clients were told against what is there. How many acknowledged writes are lost
+    /// where that is allowed.
+    fn judge(&mut self, history: &History) -> usize {
+        let end = match self.end() {
+            Ok(end) => end,
+            Err(why) => {
+                self.broken.push(Broken::NoEnd(why));
+                return 0;
+            }
+        };
+        let mut violations = history.violations(&end);
+        let mut lost = 0;
+        if self.chaos.shape.may_lose() {
+            lost = history.lost(&end).len();
+            violations.retain(|violation| !violation.follows_from_a_loss(&end));
+            let said = self.herd.commits_saved();
+            if u64::try_from(lost).unwrap_or(u64::MAX) > said {
+                self.broken.push(Broken::LossNotSaid { lost, said });
+            }
+        }
+        self.broken
+            .extend(violations.into_iter().map(Broken::Promise));
+        lost
     }
 
     /// What is there when all is over.
@@ -276,4 +331,8 @@ impl Run<'_> {
             ..self.herd.end()?
         })
     }
+}
+
+fn sleep_until(moment: Instant) {
+    sleep(moment.saturating_duration_since(Instant::now()));
 }

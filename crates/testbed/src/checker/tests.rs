@@ -209,3 +209,26 @@ fn nodes_that_differ_are_found() {
         panic!("{found:?}");
     };
 }
+
+#[test]
+fn a_loss_explains_what_lacks_the_lost_write_and_nothing_else() {
+    let writes = vec![
+        write(1, "a", 0, ACKNOWLEDGED),
+        write(2, "a", 20, ACKNOWLEDGED),
+        write(3, "b", 40, WriteOutcome::Refused),
+    ];
+    let end = end(&[2, 3]);
+    let found = history(writes, vec![read("b", 60, &[])]).violations(&end);
+    let left: Vec<&Violation> = found
+        .iter()
+        .filter(|violation| !violation.follows_from_a_loss(&end))
+        .collect();
+    // The read lacks 2 as well, which is there in the end.
+    let [
+        Violation::Missed { number: 2, .. },
+        Violation::Phantom { number: 3, .. },
+    ] = left.as_slice()
+    else {
+        panic!("{left:?}");
+    };
+}

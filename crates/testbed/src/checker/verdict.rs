@@ -81,6 +81,23 @@ pub enum Violation {
     },
 }
 
+impl Violation {
+    /// Whether it is no more than what a loss of the end's is seen by: where acknowledged writes
+    /// may be lost, a later read and the session that wrote lack them too. What was never
+    /// written, two primaries at a time, and nodes that differ are no loss.
+    pub fn follows_from_a_loss(&self, end: &End) -> bool {
+        match self {
+            Violation::Lost { .. } | Violation::SessionWentBack { .. } => true,
+            Violation::Missed { number, .. } | Violation::SeenThenLost { number, .. } => {
+                !end.state.contains(number)
+            }
+            Violation::Phantom { .. }
+            | Violation::TwoPrimaries { .. }
+            | Violation::NotEqual { .. } => false,
+        }
+    }
+}
+
 /// The node in a violation that is about the final state.
 const FINAL_STATE: &str = "the final state";
 
@@ -104,7 +121,8 @@ impl History {
             .filter(|write| matches!(write.outcome, WriteOutcome::Acknowledged { .. }))
     }
 
-    fn lost(&self, end: &End) -> Vec<Violation> {
+    /// The acknowledged writes that are not there at the end.
+    pub fn lost(&self, end: &End) -> Vec<Violation> {
         self.acknowledged()
             .filter(|write| !end.state.contains(&write.number))
             .map(|write| Violation::Lost {

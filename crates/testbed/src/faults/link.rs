@@ -24,8 +24,8 @@ impl Partition {
         Partition::of(
             other,
             &format!(
-                "chain input {{ type filter hook input priority 0; ip saddr {0} drop; }}\n\
-                 chain output {{ type filter hook output priority 0; ip daddr {0} drop; }}",
+                "chain input {{ type filter hook input priority 0; ip saddr {0} counter drop; }}\n\
+                 chain output {{ type filter hook output priority 0; ip daddr {0} counter drop; }}",
                 one.address()
             ),
         )
@@ -37,7 +37,7 @@ impl Partition {
         Partition::of(
             to,
             &format!(
-                "chain input {{ type filter hook input priority 0; ip saddr {} drop; }}",
+                "chain input {{ type filter hook input priority 0; ip saddr {} counter drop; }}",
                 from.address()
             ),
         )
@@ -48,8 +48,8 @@ impl Partition {
     pub fn isolating(host: &Host) -> Partition {
         Partition::of(
             host,
-            "chain input { type filter hook input priority 0; iif != lo drop; }\n\
-             chain output { type filter hook output priority 0; oif != lo drop; }",
+            "chain input { type filter hook input priority 0; iif != lo counter drop; }\n\
+             chain output { type filter hook output priority 0; oif != lo counter drop; }",
         )
     }
 
@@ -60,10 +60,22 @@ impl Partition {
             to,
             &format!(
                 "chain input {{ type filter hook input priority 0; \
-                 ip saddr {} meta l4proto tcp reject with tcp reset; }}",
+                 ip saddr {} meta l4proto tcp counter reject with tcp reset; }}",
                 from.address()
             ),
         )
+    }
+
+    /// Whether anything has been held up so far.
+    pub fn was_felt(&self) -> bool {
+        let mut nft = self.host.command("nft");
+        let listed = output(nft.args(["list", "table", "inet", &self.table]));
+        let packets = |text: String| {
+            let counts = text.split("counter packets ").skip(1);
+            let mut counts = counts.filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+            counts.any(|packets| packets > 0)
+        };
+        listed.is_ok_and(packets)
     }
 
     /// Ends it.

@@ -118,6 +118,23 @@ impl LoopDisk {
         }
     }
 
+    /// Keeps so much space for what is appended to a file on it, whoever fills the disk.
+    ///
+    /// # Panics
+    /// When there is no such file, or no such space.
+    #[track_caller]
+    pub fn reserve(&self, path: &Path, bytes: u64) {
+        let reserved = || -> io::Result<()> {
+            let file = File::options().append(true).open(path)?;
+            let end = file.metadata()?.len();
+            fallocate(&file, FallocateFlags::KEEP_SIZE, end, bytes)?;
+            Ok(())
+        };
+        if let Err(error) = reserved() {
+            panic!("{}: {error}", path.display());
+        }
+    }
+
     /// Gives back what [`LoopDisk::fill`] took, durably: a loss of power does not take it again.
     pub fn make_room(&self) {
         // Nothing to give back if it was never filled.
@@ -142,10 +159,17 @@ impl LoopDisk {
         must(Command::new("fsfreeze").arg("-u").arg(&self.path));
     }
 
+    /// Mounts the image on a device that it has not had before. Whoever took a mount namespace of
+    /// its own meanwhile may keep the file system that has lost its power, and with it the device.
     fn attach(&self) -> io::Result<()> {
-        let mut mount = Command::new("mount");
-        mount.args(["-o", "loop"]).arg(&self.image).arg(&self.path);
-        output(&mut mount).map(|_| ())
+        let mut find = Command::new("losetup");
+        find.args(["--find", "--show"]).arg(&self.image);
+        let device = output(&mut find)?;
+        let device = device.trim();
+        let mounted = output(Command::new("mount").arg(device).arg(&self.path));
+        // A device that is in use goes with the file system on it.
+        output(Command::new("losetup").args(["--detach", device]))?;
+        mounted.map(|_| ())
     }
 
     fn filler(&self) -> PathBuf {

@@ -1,7 +1,10 @@
 //! What is there when clients have stopped, for the checker.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::ProtectedHerd;
 use crate::checker::{End, Reign};
@@ -42,6 +45,22 @@ impl ProtectedHerd {
             digests,
             reigns: self.reigns(),
         })
+    }
+
+    /// How many commits the nodes say they have lost: those in the WAL that each one saved before
+    /// it gave it up.
+    pub fn commits_saved(&self) -> u64 {
+        let mut commits = 0;
+        for node in &self.nodes {
+            // A node that has never lost anything has no such directory.
+            let saved = fs::read_dir(node.data().with_file_name("divergent"));
+            for tail in saved.into_iter().flatten().flatten() {
+                let said = fs::read(tail.path().join("description.json")).unwrap_or_default();
+                let said: Value = serde_json::from_slice(&said).unwrap_or_default();
+                commits += said["commits"].as_u64().unwrap_or_default();
+            }
+        }
+        commits
     }
 
     /// Who has led, as far back as the primary remembers; none where no rules are kept, or nobody

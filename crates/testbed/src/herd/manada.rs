@@ -19,6 +19,11 @@ use crate::workload::ROLE;
 /// The disk of a node that is to fail: a small server, its WAL, and a clone beside it.
 const DISK_MEGABYTES: u64 = 2048;
 
+/// A new segment of WAL takes new space, so that a full disk is felt; and WAL that is old goes
+/// soon, since each rewind copies all that the leader has kept.
+const SETTINGS_TO_FAIL: &str = "wal_recycle = off\ncheckpoint_timeout = 30s\n\
+                                max_wal_size = 256MB\n";
+
 /// A host with `manada` on it. Its node, once there is one, is called as the host is.
 #[derive(Debug)]
 pub struct ManadaHost {
@@ -143,29 +148,37 @@ pub(super) fn install(network: &Network, manada: &Path) -> PathBuf {
 
 /// Makes a herd of these hosts, the first one its primary, and starts their agents.
 #[track_caller]
-pub(super) fn make(machines: Vec<ManadaHost>, store: &str) -> Vec<HerdNode> {
+pub(super) fn make(machines: Vec<ManadaHost>, policy: &[&str], store: &str) -> Vec<HerdNode> {
     let (primary, standbys) = machines.split_first().expect("a herd has a node");
     primary.init();
+    if primary.disk.is_some() {
+        append(&primary.data().join("postgresql.conf"), SETTINGS_TO_FAIL);
+    }
     let rule = format!("host all {ROLE} samenet trust\n");
-    let mut access = fs::File::options()
-        .append(true)
-        .open(primary.data().join("pg_hba.conf"))
-        .expect("init has written it");
-    access.write_all(rule.as_bytes()).expect("there is space");
+    append(&primary.data().join("pg_hba.conf"), &rule);
     for standby in standbys {
         standby.join(primary);
     }
-    primary.report(&["sync", "any", "1"]);
+    primary.report(policy);
     let nodes: Vec<HerdNode> = machines
         .into_iter()
         .map(|machine| machine.into_node(store))
         .collect();
-    // A reload by the way: the rule above is read.
+    // What was appended above is read.
     nodes[0].sql("SELECT pg_reload_conf()");
     for node in &nodes {
         node.start_agent();
     }
     nodes
+}
+
+#[track_caller]
+fn append(file: &Path, text: &str) {
+    let file = fs::File::options().append(true).open(file);
+    let mut file = file.expect("init has written it");
+    file.write_all(text.as_bytes()).expect("there is space");
+    // It is there after a loss of power too.
+    file.sync_all().expect("the disk has power");
 }
 
 #[track_caller]

@@ -5,6 +5,7 @@ mod clock;
 mod end;
 mod manada;
 mod node;
+mod shape;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 pub use clock::Clock;
 pub use manada::ManadaHost;
 pub use node::{Agent, HerdNode, TIMED_OUT};
+pub use shape::Shape;
 
 use crate::etcd::EtcdCluster;
 use crate::host::Host;
@@ -85,28 +87,6 @@ impl ProtectedHerd {
         programs: &Programs,
         names: &[&str],
     ) -> Result<ProtectedHerd, Missing> {
-        ProtectedHerd::make(manada, programs, names, false)
-    }
-
-    /// As [`ProtectedHerd::start`], with each node on a disk of its own that can fail, and with a
-    /// clock that can jump.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub fn start_to_fail(
-        manada: &Path,
-        programs: &Programs,
-        names: &[&str],
-    ) -> Result<ProtectedHerd, Missing> {
-        ProtectedHerd::make(manada, programs, names, true)
-    }
-
-    fn make(
-        manada: &Path,
-        programs: &Programs,
-        names: &[&str],
-        to_fail: bool,
-    ) -> Result<ProtectedHerd, Missing> {
         let network = Network::new()?;
         let hosts: Vec<Host> = names.iter().map(|name| network.host(name)).collect();
         let with_store = &hosts[..hosts.len().min(STORE_MEMBERS_MAX)];
@@ -114,13 +94,46 @@ impl ProtectedHerd {
         let program = manada::install(&network, manada);
         let machines = hosts
             .iter()
-            .map(|host| ManadaHost::new(host, &program, programs, to_fail))
+            .map(|host| ManadaHost::new(host, &program, programs, false))
             .collect::<Result<Vec<_>, _>>()?;
-        let nodes = manada::make(machines, &etcd.uri());
+        let nodes = manada::make(machines, shape::ONE, &etcd.uri());
         // Any one of them may be the one, so each holds commits up.
         let synchronous = names.len() - 1;
         let herd = ProtectedHerd::of(network, nodes, etcd, synchronous);
         herd.must_become_whole(START_MAX);
+        Ok(herd)
+    }
+
+    /// A herd of that shape, with each node on a disk of its own that can fail, and with a clock
+    /// that can jump.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn start_to_fail(
+        manada: &Path,
+        programs: &Programs,
+        shape: Shape,
+    ) -> Result<ProtectedHerd, Missing> {
+        let network = Network::new()?;
+        let hosts: Vec<Host> = shape
+            .hosts()
+            .into_iter()
+            .map(|it| network.host(it))
+            .collect();
+        let etcd = EtcdCluster::start(&hosts, &homes(&hosts))?;
+        let program = manada::install(&network, manada);
+        let machines = hosts[..shape.nodes()]
+            .iter()
+            .map(|host| ManadaHost::new(host, &program, programs, true))
+            .collect::<Result<Vec<_>, _>>()?;
+        let nodes = manada::make(machines, shape.policy(), &etcd.uri());
+        let herd = ProtectedHerd::of(network, nodes, etcd, shape.synchronous());
+        herd.must_become_whole(START_MAX);
+        if let Some(wish) = shape.wish() {
+            let output = herd.primary().command(wish).output().expect("manada runs");
+            assert!(output.status.success(), "{output:?}");
+            herd.must_become_whole(START_MAX);
+        }
         Ok(herd)
     }
 

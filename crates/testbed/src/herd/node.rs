@@ -17,7 +17,7 @@ use crate::background;
 use crate::daemon::Daemon;
 use crate::faults::LoopDisk;
 use crate::host::Host;
-use crate::process;
+use crate::process::{self, State};
 use crate::sql::told;
 use crate::workload::Server;
 
@@ -42,6 +42,17 @@ pub struct Agent {
     pub arguments: Vec<OsString>,
     /// What its environment has besides.
     pub environment: BTreeMap<String, OsString>,
+}
+
+impl Agent {
+    /// Its environment as arguments of `env`: what enters the host before it has none of it.
+    fn assignments(&self) -> impl Iterator<Item = OsString> {
+        self.environment.iter().map(|(name, value)| {
+            let mut assignment = OsString::from(format!("{name}="));
+            assignment.push(value);
+            assignment
+        })
+    }
 }
 
 /// A node.
@@ -107,15 +118,21 @@ impl HerdNode {
         self.host.home().join("agent.log")
     }
 
+    /// What its server has said, where `manada` has made it.
+    pub fn server_log(&self) -> PathBuf {
+        self.data.with_file_name("log").join("postgresql.log")
+    }
+
     /// An operator's command on this host: the agent's program with other arguments. It ends with
     /// [`TIMED_OUT`] where it takes too long.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.host.command("timeout");
         command
             .arg(COMMAND_SECONDS_MAX)
+            .arg("env")
+            .args(self.agent.assignments())
             .arg(&self.agent.program)
             .args(arguments)
-            .envs(&self.agent.environment)
             .stdin(Stdio::null());
         command
     }
@@ -131,8 +148,11 @@ impl HerdNode {
             return;
         }
         let agent = &self.agent;
-        let started = Daemon::start(&self.host, &agent.program, &self.agent_log(), |command| {
-            command.args(&agent.arguments).envs(&agent.environment);
+        let started = Daemon::start(&self.host, Path::new("env"), &self.agent_log(), |command| {
+            command
+                .args(agent.assignments())
+                .arg(&agent.program)
+                .args(&agent.arguments);
         });
         *daemon = Some(started.expect("the agent can be run"));
     }
@@ -140,6 +160,9 @@ impl HerdNode {
     /// Kills the agent (`kill -9`), and nothing else.
     pub fn kill_agent(&self) {
         *self.daemon() = None;
+        if self.clock.is_some() {
+            Clock::sweep();
+        }
     }
 
     /// Stops the agent where it is.
@@ -190,6 +213,22 @@ impl HerdNode {
         let ids = self.server_processes().into_iter();
         ids.map(|pid| pid.as_raw_nonzero().get().unsigned_abs())
             .collect()
+    }
+
+    /// Whether any of the server's processes was stopped where it is.
+    pub fn server_is_paused(&self) -> bool {
+        self.has_process_that(State::Stopped)
+    }
+
+    /// Whether any of the server's processes waits for its disk at this moment.
+    pub fn server_waits_for_its_disk(&self) -> bool {
+        self.has_process_that(State::Uninterruptible)
+    }
+
+    /// Whether the agent was stopped where it is.
+    pub fn agent_is_paused(&self) -> bool {
+        let pid = self.daemon().as_ref().map(Daemon::pid);
+        pid.is_some_and(|pid| process::state(pid) == Some(State::Stopped))
     }
 
     /// Whether the server is a standby; `None` while it does not say.
@@ -260,12 +299,23 @@ impl HerdNode {
         self.server_processes().contains(&pid).then_some(pid)
     }
 
+    fn has_process_that(&self, state: State) -> bool {
+        let mut processes = self.server_processes().into_iter();
+        processes.any(|pid| process::state(pid) == Some(state))
+    }
+
     fn server_processes(&self) -> Vec<Pid> {
         process::working_below(&self.data)
     }
 
     fn daemon(&self) -> MutexGuard<'_, Option<Daemon>> {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HerdNode {
+    fn drop(&mut self) {
+        self.kill_agent();
     }
 }
 

@@ -65,9 +65,13 @@ impl Client {
             };
             sequence += 1;
             match self.insert(&session, sequence).await {
-                WriteOutcome::Acknowledged { .. } | WriteOutcome::Refused => {
+                WriteOutcome::Acknowledged { .. } => {
                     open = Some(session);
                     self.pause().await;
+                }
+                WriteOutcome::Refused => {
+                    open = Some(session);
+                    sleep(self.manners.retry_pause).await;
                 }
                 WriteOutcome::Unknown => sleep(self.manners.retry_pause).await,
             }

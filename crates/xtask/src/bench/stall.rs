@@ -20,12 +20,10 @@ use std::time::Duration;
 use manada_testbed::checker::{History, Recorder};
 use manada_testbed::faults::Partition;
 use manada_testbed::workload::{Site, TABLE, Workload};
-use manada_testbed::{HerdNode, Programs, ProtectedHerd};
+use manada_testbed::{HerdNode, Programs, ProtectedHerd, Shape};
 
 use super::failover::round::{MANNERS, WARM_UP, written};
 use super::lab::build;
-
-const NAMES: [&str; 3] = ["db1", "db2", "db3"];
 
 /// How long a stall takes: no reason for a failover.
 const STALL: Duration = Duration::from_millis(1500);
@@ -83,7 +81,7 @@ impl Arguments {
             Some(manada) => manada.clone(),
             None => build()?,
         };
-        let herd = ProtectedHerd::start_to_fail(&manada, &programs, &NAMES)
+        let herd = ProtectedHerd::start_to_fail(&manada, &programs, Shape::Blocking)
             .map_err(|error| error.to_string())?;
         herd.prepare_for_clients();
         let mut report = "| stall of 1.5 s | times | failovers | writes away, p50 | max |\n\
