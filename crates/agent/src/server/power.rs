@@ -9,7 +9,7 @@ use manada_herd::power::start_node_within;
 use manada_herd::{Door, protection};
 use manada_model::NodeName;
 use manada_postgres::durable::sync_directory;
-use manada_postgres::process::{StopMode, end_at_once, stop};
+use manada_postgres::process::{StopMode, end_at_once, end_orphans, stop};
 use manada_postgres::replace_file::{FileOwner, replace_file};
 
 use super::Shared;
@@ -130,9 +130,11 @@ impl Shared {
     /// Starts the server as its files say, and waits until it takes sessions, for a while.
     pub(super) async fn start(&self) -> Result<(), OrderError> {
         let node = self.node.clone();
-        let starting =
-            tokio::task::spawn_blocking(move || start_node_within(&node, STARTED_WITHIN));
-        let started = starting.await.expect("starting a server does not panic");
+        let starting = tokio::task::spawn_blocking(move || {
+            end_orphans(&node.file.data_directory)?;
+            Ok::<_, OrderError>(start_node_within(&node, STARTED_WITHIN))
+        });
+        let started = starting.await.expect("starting a server does not panic")?;
         // From here on its end is noticed.
         self.watch.running()?;
         match started {

@@ -250,3 +250,31 @@ pub(crate) fn every_node_has_a_slot_for_every_other() -> Outcome {
     });
     Ok(())
 }
+
+pub(crate) fn a_session_that_outlives_its_postmaster_does_not_keep_the_next_from_starting()
+-> Outcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 0).await;
+        let n1 = flock.n1();
+        let busy = n1.session().await;
+        let pid = busy.query_one("SELECT pg_backend_pid()::text", &[]).await;
+        let pid: String = pid.expect("told").get(0);
+        let computing = tokio::spawn(async move {
+            let sql = "SELECT count(*) FROM generate_series(1, 1000000000000) AS number";
+            busy.query_one(sql, &[]).await.is_ok()
+        });
+        let state =
+            format!("SELECT coalesce(min(state), '') FROM pg_stat_activity WHERE pid = {pid}");
+        n1.value_is(&state, "active").await;
+        n1.signal(Signal::KILL);
+        n1.server.died().await;
+        let process = std::path::Path::new("/proc").join(&pid);
+        assert!(process.exists(), "it computes on");
+        n1.done(Order::StartPrimary).await;
+        n1.primary_that("is up again", |_| true).await;
+        assert!(!process.exists());
+        assert!(!computing.await.expect("no panic"));
+    });
+    Ok(())
+}

@@ -23,5 +23,5 @@ pub use restart::{RestartError, Restarted, restart};
 pub use running::{HeldServer, RunningError, RunningServer, hold, running};
 pub use signal::{PROMOTED_WITHIN, PromoteError, SignalError, promote, reload};
 pub use start::{READY_WITHIN, StartError, StartOptions, start};
-pub use stop::{STOPPED_WITHIN, StopError, StopMode, Stopped, end_at_once, stop};
+pub use stop::{STOPPED_WITHIN, StopError, StopMode, Stopped, end_at_once, end_orphans, stop};
 pub use supervisor::Supervisor;

@@ -135,18 +135,41 @@ pub fn end_at_once(data_directory: &Path, patience: Duration) -> Result<Stopped,
             break;
         }
     }
-    // Children end with their postmaster, unless they are stopped or don't get to look.
-    let deadline = asked_at + patience + KILLED_WITHIN;
+    end_children(data_directory, pid, asked_at, patience + KILLED_WITHIN)?;
+    Ok(Stopped::After(asked_at.elapsed()))
+}
+
+/// Ends what a postmaster that was killed has left behind: a session that computes does not look
+/// whether it is still there, and no server starts as long as its memory is in use. Where a server
+/// runs, nothing is done.
+pub fn end_orphans(data_directory: &Path) -> Result<(), StopError> {
+    if !data_directory.exists() || hold(data_directory)?.is_some() {
+        return Ok(());
+    }
+    end_children(data_directory, 0, Instant::now(), KILLED_WITHIN)
+}
+
+/// Children end with their postmaster, unless they are stopped or don't get to look.
+fn end_children(
+    data_directory: &Path,
+    pid: i32,
+    asked_at: Instant,
+    within: Duration,
+) -> Result<(), StopError> {
     loop {
-        let left = processes_of(data_directory).map_err(signal_error)?;
+        let left = processes_of(data_directory).map_err(|source| StopError::Signal {
+            data_directory: data_directory.to_path_buf(),
+            pid,
+            source,
+        })?;
         if left.is_empty() {
-            return Ok(Stopped::After(asked_at.elapsed()));
+            return Ok(());
         }
-        if Instant::now() >= deadline {
+        if asked_at.elapsed() >= within {
             return Err(StopError::StillRunning {
                 data_directory: data_directory.to_path_buf(),
-                pid,
-                within: patience + KILLED_WITHIN,
+                pid: left[0].as_raw_nonzero().get(),
+                within,
             });
         }
         for process in left {
