@@ -27,22 +27,41 @@ pub struct Bounds {
     pub cancels: u8,
     /// Hosts or servers that die.
     pub crashes: u8,
-    /// Agents that are started anew, their host and server going on.
-    pub agent_restarts: u8,
+    /// Agents that die alone.
+    pub agent_deaths: u8,
     /// Orders about the server that fail.
     pub failures: u8,
     /// Requests to the store of unknown outcome.
     pub store_faults: u8,
     /// Reads of the store that are stale.
     pub stale_reads: u8,
-    /// Whether agents look at their servers at once, or any time later.
-    pub prompt_looks: bool,
-    /// Whether orders about servers are carried out at once, or any time later.
-    pub prompt_orders: bool,
     /// Whether standbys are found to be away or to have come back, so that policies change.
     pub policy_changes: bool,
     /// What operators want, each once, in this order, of whom.
     pub commands: Vec<(HostId, Command)>,
+    /// What may happen any time later, so that anything can come before it.
+    pub late: Vec<Late>,
+}
+
+/// What follows from something else by itself: at once, or any time later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// An agent looks at its server.
+    Looks,
+    /// An agent carries out an order about its server.
+    Orders,
+    /// A swap reaches the store.
+    Swaps,
+    /// An agent reads the store.
+    Reads,
+    /// A letter arrives.
+    Mail,
+    /// A standby flushes what its leader has.
+    Flushes,
+    /// A standby's answer arrives at its leader.
+    Answers,
+    /// A walsender, or the checkpointer, reads the settings.
+    Reloads,
 }
 
 /// How much has happened.
@@ -52,34 +71,40 @@ pub struct Spent {
     pub(crate) writes: u8,
     pub(crate) cancels: u8,
     pub(crate) crashes: u8,
-    pub(crate) agent_restarts: u8,
+    pub(crate) agent_deaths: u8,
     pub(crate) failures: u8,
     pub(crate) store_faults: u8,
     pub(crate) stale_reads: u8,
     pub(crate) commands: u8,
+    /// Whether WAL was fetched from a witness: nothing else in a state tells.
+    pub(crate) fetched: bool,
 }
 
 impl Bounds {
-    /// One failover after one crash, with one write, and nothing else that goes wrong.
+    /// One lapsed lease and what follows from it, with one write, and nothing that goes wrong.
     pub fn smallest() -> Bounds {
         Bounds {
             count: 1,
             when_short: WhenShort::Block,
             epochs: 2,
             revisions: 5,
-            timers: 5,
+            timers: 2,
             writes: 1,
             cancels: 0,
-            crashes: 1,
-            agent_restarts: 0,
+            crashes: 0,
+            agent_deaths: 0,
             failures: 0,
             store_faults: 0,
             stale_reads: 0,
-            prompt_looks: true,
-            prompt_orders: false,
             policy_changes: false,
             commands: Vec::new(),
+            late: Vec::new(),
         }
+    }
+
+    /// Whether that may happen any time later.
+    pub(super) fn is_late(&self, what: Late) -> bool {
+        self.late.contains(&what)
     }
 
     /// The record that the herd begins with: the first leads, and commits wait for `count` of all

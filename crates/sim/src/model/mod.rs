@@ -1,8 +1,10 @@
 //! Every order of events within bounds: the shipped core, in small herds, under `stateright`.
 
 mod bounds;
+mod cases;
 mod properties;
 mod report;
+mod settle;
 mod step;
 
 use std::sync::Arc;
@@ -10,7 +12,9 @@ use std::sync::Arc;
 use manada_core::timer::Moment;
 use stateright::{Model, Property};
 
-pub use self::bounds::{Bounds, Spent};
+pub use self::bounds::{Bounds, Late, Spent};
+pub use self::cases::{Case, Shape, Size};
+pub use self::properties::Goal;
 pub use self::report::{Finding, Report};
 pub use self::step::Step;
 use crate::world::{Herd, World};
@@ -26,6 +30,10 @@ pub struct HerdModel {
     pub herd: Arc<Herd>,
     /// How much may happen.
     pub bounds: Bounds,
+    /// What has to be reachable.
+    pub goals: Vec<Goal>,
+    /// What is only a step towards harm is let pass, to see the harm.
+    pub only_harm: bool,
 }
 
 /// A state: the world, and what of the bounds is used up.
@@ -47,6 +55,7 @@ impl Model for HerdModel {
             world: World::whole(self.herd.clone(), record, NOW),
             spent: Spent::default(),
         };
+        state.world.ledger.make_mut().only_harm = self.only_harm;
         self.settle(&mut state);
         vec![state]
     }
@@ -63,7 +72,7 @@ impl Model for HerdModel {
     }
 
     fn properties(&self) -> Vec<Property<HerdModel>> {
-        properties::all()
+        properties::all(&self.goals)
     }
 
     fn within_boundary(&self, state: &State) -> bool {

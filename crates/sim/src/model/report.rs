@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use stateright::{Checker, Expectation, Model, UniformChooser};
 
-use super::{Bounds, HerdModel, Step};
+use super::{Bounds, Goal, HerdModel, Step};
 use crate::world::Herd;
 
 /// What a check has come to.
@@ -102,8 +102,8 @@ impl Report {
 }
 
 impl HerdModel {
-    /// A herd of so many servers and witnesses.
-    pub fn new(servers: u16, witnesses: u16, bounds: Bounds) -> HerdModel {
+    /// A herd of so many servers and witnesses, to which so much may happen.
+    pub fn new(servers: u16, witnesses: u16, bounds: Bounds, goals: Vec<Goal>) -> HerdModel {
         let limits = manada_core::node::Limits {
             timings: manada_core::timer::Timings::default(),
             loss_bytes_max: 0,
@@ -111,6 +111,8 @@ impl HerdModel {
         HerdModel {
             herd: Arc::new(Herd::new(servers, witnesses, limits)),
             bounds,
+            goals,
+            only_harm: false,
         }
     }
 }
@@ -120,6 +122,13 @@ impl HerdModel {
     #[must_use]
     pub fn without(mut self, guard: manada_core::guards::Guard) -> HerdModel {
         Arc::make_mut(&mut self.herd).left_out = Some(guard);
+        self
+    }
+
+    /// The same, but what is only a step towards harm is let pass, to see the harm.
+    #[must_use]
+    pub fn judging_harm(mut self) -> HerdModel {
+        self.only_harm = true;
         self
     }
 }

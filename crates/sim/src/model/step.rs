@@ -1,10 +1,12 @@
 //! What can happen next.
 
-use manada_core::input::{Input, LeaderServer};
+use manada_core::input::Input;
 use manada_core::message::Message;
+use manada_core::record::{MemberRole, Record};
 use manada_core::timer::Timer;
 
-use super::{HerdModel, NOW, State};
+use super::{HerdModel, Late, NOW, Spent, State};
+use crate::shared::Shared;
 use crate::world::{Execution, HostId, Run, StoreFault, World};
 
 /// One thing that happens.
@@ -16,8 +18,6 @@ pub enum Step {
     Syncs(HostId),
     /// A swap of the record.
     Swaps(HostId, StoreFault),
-    /// A sign of life reaches the store.
-    Renews(HostId),
     /// A swap that was given up arrives.
     LateSwap,
     /// An order about the server ends well.
@@ -46,10 +46,12 @@ pub enum Step {
     Cancels(HostId),
     /// A postmaster dies.
     ServerDies(HostId),
-    /// A host dies, and comes back without its memory.
+    /// A host dies.
     HostDies(HostId),
-    /// An agent dies, and comes back without its memory.
+    /// An agent dies; its server goes on.
     AgentDies(HostId),
+    /// What died comes back without its memory.
+    Returns(HostId),
     /// An operator says what he wants.
     Command,
 }
@@ -63,7 +65,7 @@ impl HerdModel {
         }
         // A promise is this host's own affair: whatever else happens meanwhile might as well have
         // happened before it was ordered. So only the crash is of interest.
-        if let Some(host) = promising(world) {
+        if let Some(host) = self.promising(world) {
             steps.push(Step::Syncs(host));
             if state.spent.crashes < self.bounds.crashes {
                 steps.push(Step::HostDies(host));
@@ -74,13 +76,17 @@ impl HerdModel {
             self.steps_of_agent(state, host, steps);
             self.steps_of_server(state, host, steps);
         }
+        // Those that are not late are in the hands of their readers already.
         for (from, to, message) in &world.mail {
             steps.push(Step::Arrives(*from, *to, (**message).clone()));
         }
         if !world.store.late.is_empty() {
             steps.push(Step::LateSwap);
         }
-        if usize::from(state.spent.commands) < self.bounds.commands.len() {
+        if let Some((host, command)) = self.bounds.commands.get(usize::from(state.spent.commands))
+            && let Some(agent) = world.agent(*host)
+            && agent.core.objection(command).is_none()
+        {
             steps.push(Step::Command);
         }
     }
@@ -88,11 +94,12 @@ impl HerdModel {
     fn steps_of_agent(&self, state: &State, host: HostId, steps: &mut Vec<Step>) {
         let (world, spent, bounds) = (&state.world, &state.spent, &self.bounds);
         let Some(agent) = world.agent(host) else {
+            steps.push(Step::Returns(host));
             return;
         };
         if spent.timers < bounds.timers {
             let timers = agent.core.timers().keys();
-            let counted = timers.filter(|timer| self.counts(timer, world));
+            let counted = timers.filter(|timer| self.counts(host, timer, world));
             steps.extend(counted.map(|timer| Step::Fires(host, timer.clone())));
         }
         if !agent.store.is_empty() {
@@ -102,22 +109,24 @@ impl HerdModel {
                 steps.push(Step::Swaps(host, StoreFault::RequestLate));
             }
         }
-        if world.order_is_ready(host) {
+        if self.orders_are_steps(spent, bounds) && world.order_is_ready(host) {
             steps.push(Step::Obeys(host));
         }
         if !agent.server.is_empty() && spent.failures < bounds.failures {
             steps.push(Step::Fails(host));
         }
-        if agent.core.record().map(|known| known.revision) != Some(world.store.record.revision) {
+        if self.reads_are_steps(spent, bounds)
+            && (world.record_is_news(host) || world.lease_is_news(host))
+        {
             steps.push(Step::Reads(host));
         }
-        if world.store.stale.is_some() && spent.stale_reads < bounds.stale_reads {
+        if spent.stale_reads < bounds.stale_reads && world.stale_is_news(host) {
             steps.push(Step::ReadsStale(host));
         }
-        if !bounds.prompt_looks && world.has_news(host) {
+        if bounds.is_late(Late::Looks) && world.has_news(host) {
             steps.push(Step::Looks(host));
         }
-        if spent.agent_restarts < bounds.agent_restarts {
+        if spent.agent_deaths < bounds.agent_deaths {
             steps.push(Step::AgentDies(host));
         }
         if spent.crashes < bounds.crashes {
@@ -127,7 +136,7 @@ impl HerdModel {
 
     fn steps_of_server(&self, state: &State, host: HostId, steps: &mut Vec<Step>) {
         let (world, spent, bounds) = (&state.world, &state.spent, &self.bounds);
-        if world.can_receive(host) {
+        if bounds.is_late(Late::Flushes) && world.can_receive(host) {
             steps.push(Step::Receives(host));
         }
         let server = world.server(host);
@@ -138,14 +147,14 @@ impl HerdModel {
             return;
         };
         for standby in primary.walsenders.keys() {
-            if world.can_answer(host, *standby) {
+            if bounds.is_late(Late::Answers) && world.can_answer(host, *standby) {
                 steps.push(Step::Answers(host, *standby));
             }
-            if world.can_reload(host, *standby) {
+            if bounds.is_late(Late::Reloads) && world.can_reload(host, *standby) {
                 steps.push(Step::Reloads(host, *standby));
             }
         }
-        if world.checkpointer_is_late(host) {
+        if bounds.is_late(Late::Reloads) && world.checkpointer_is_late(host) {
             steps.push(Step::Checkpointer(host));
         }
         if spent.writes < bounds.writes {
@@ -158,14 +167,16 @@ impl HerdModel {
 
     /// Whether it makes a difference that a timer fires: signs of life are given at once, letters
     /// are not lost but late, and the store is never known to be gone. No epoch follows the last.
-    fn counts(&self, timer: &Timer, world: &World) -> bool {
+    fn counts(&self, host: HostId, timer: &Timer, world: &World) -> bool {
         let record = &world.store.record.value;
+        let campaigns = self.herd.roles[usize::from(host.0)] != MemberRole::Witness;
+        let next = campaigns && record.epoch.0 < self.bounds.epochs;
         match timer {
-            Timer::LeaseLapsed | Timer::Campaign => record.epoch.0 < self.bounds.epochs,
+            // An election waits only for an asynchronous leader's lease.
+            Timer::LeaseLapsed if record.leader.is_none() => campaigns && is_asynchronous(record),
+            Timer::LeaseLapsed | Timer::Campaign => next,
             // A leader that has resigned starts in place when it fires.
-            Timer::ElectionStalled => {
-                record.epoch.0 < self.bounds.epochs || record.leader.is_some()
-            }
+            Timer::ElectionStalled => next || record.leader.is_some(),
             Timer::RecruitsIn
             | Timer::HandoverStalled
             | Timer::Retry
@@ -173,7 +184,7 @@ impl HerdModel {
             | Timer::RetryPromise
             | Timer::RejoinAgain => true,
             Timer::Away(_) | Timer::Settled(_) => self.bounds.policy_changes,
-            Timer::LeaseEnds => self.bounds.count == 0,
+            Timer::LeaseEnds => is_asynchronous(record),
             Timer::Beat
             | Timer::AskAgain
             | Timer::QuorumSilent
@@ -184,20 +195,19 @@ impl HerdModel {
 
     /// One thing happens.
     pub(super) fn take(&self, state: &mut State, step: &Step) {
-        let (world, spent) = (&mut state.world, &mut state.spent);
+        let State { world, spent } = state;
         match step {
             Step::Fires(host, timer) => {
                 spent.timers += 1;
-                world.feed(*host, Input::Timer(timer.clone()), NOW);
+                self.fire(world, *host, timer);
             }
             Step::Syncs(host) => world.sync_promise(*host, NOW),
             Step::Swaps(host, fault) => {
                 spent.store_faults += u8::from(*fault != StoreFault::None);
                 world.carry_to_store(*host, *fault, NOW);
             }
-            Step::Renews(host) => world.renew(*host, StoreFault::None, NOW),
             Step::LateSwap => world.late_swap(),
-            Step::Obeys(host) => world.carry_out(*host, Execution::Succeeds, NOW),
+            Step::Obeys(host) => self.obey(world, spent, *host),
             Step::Fails(host) => {
                 spent.failures += 1;
                 world.carry_out(*host, Execution::Fails, NOW);
@@ -209,7 +219,7 @@ impl HerdModel {
             }
             Step::Looks(host) => world.look(*host, NOW),
             Step::Arrives(from, to, message) => {
-                let is_it = |(by, at, said): &(HostId, HostId, crate::shared::Shared<Message>)| {
+                let is_it = |(by, at, said): &(HostId, HostId, Shared<Message>)| {
                     by == from && at == to && **said == *message
                 };
                 world.mail.retain(|letter| !is_it(letter));
@@ -234,12 +244,12 @@ impl HerdModel {
             Step::HostDies(host) => {
                 spent.crashes += 1;
                 world.crash_host(*host);
-                world.start_agent(*host, NOW);
             }
             Step::AgentDies(host) => {
-                spent.agent_restarts += 1;
-                world.start_agent(*host, NOW);
+                spent.agent_deaths += 1;
+                world.end_agent(*host);
             }
+            Step::Returns(host) => world.start_agent(*host, NOW),
             Step::Command => {
                 let (host, command) = self.bounds.commands[usize::from(spent.commands)].clone();
                 spent.commands += 1;
@@ -248,58 +258,49 @@ impl HerdModel {
         }
     }
 
-    /// What happens by itself and at once: nothing else could come between and make a difference.
-    pub(super) fn settle(&self, state: &mut State) {
-        let world = &mut state.world;
-        // What the store says and what members tell each other of the record is the same.
-        world
-            .mail
-            .retain(|(_, _, message)| !matches!(**message, Message::Recorded { .. }));
+    /// A timer fires, and what follows from it alone. Who suspects its leader campaigns: until
+    /// then nothing but its own memory has changed, so it might as well have begun to later.
+    fn fire(&self, world: &mut World, host: HostId, timer: &Timer) {
+        if *timer == Timer::LeaseLapsed {
+            self.end_leases(world);
+        }
+        world.feed(host, Input::Timer(timer.clone()), NOW);
+        if *timer == Timer::LeaseLapsed {
+            self.probe(world, host);
+            let next = world.store.record.value.epoch.0 < self.bounds.epochs;
+            let armed = |world: &World| {
+                let agent = world.agent(host);
+                agent.is_some_and(|agent| agent.core.timers().contains_key(&Timer::Campaign))
+            };
+            if next && armed(world) {
+                world.feed(host, Input::Timer(Timer::Campaign), NOW);
+            }
+        }
+    }
+
+    /// A leader measures its lease from an earlier moment than whoever watches it, and its deadman
+    /// does not sleep: where one is armed, it was not in vain when a lease has lapsed.
+    fn end_leases(&self, world: &mut World) {
         for host in self.herd.hosts() {
-            if world.order_can_begin(host) {
-                world.begin_order(host);
+            if world.host(host).deadman.is_none() {
+                continue;
             }
-            if world
-                .agent(host)
-                .is_some_and(|agent| !agent.renewals.is_empty())
-            {
-                world.renew(host, StoreFault::None, NOW);
-            }
-            if world.can_connect(host) {
-                world.connect(host);
-            }
-            // An answer only ever keeps somebody from campaigning.
-            if world
-                .agent(host)
-                .is_some_and(|agent| agent.probes.is_some())
-            {
-                world.probed(host, LeaderServer::Silent, NOW);
+            world.feed(host, Input::Timer(Timer::LeaseEnds), NOW);
+            if world.host_mut(host).deadman.take().is_some() {
+                world.crash_server(host);
             }
         }
-        if self.bounds.prompt_orders && promising(world).is_none() {
-            for host in self.herd.hosts() {
-                if world.order_is_ready(host) {
-                    world.carry_out(host, Execution::Succeeds, NOW);
-                }
-            }
-        }
-        if self.bounds.prompt_looks && promising(world).is_none() {
-            for host in self.herd.hosts() {
-                if world.has_news(host) {
-                    world.look(host, NOW);
-                }
-            }
-        }
-        world.check_policy();
+    }
+
+    /// An order about the server is carried out.
+    pub(super) fn obey(&self, world: &mut World, spent: &mut Spent, host: HostId) {
+        spent.fetched |= world.fetches(host);
+        world.carry_out(host, Execution::Succeeds, NOW);
     }
 }
 
-/// Whoever has a promise to make durable.
-fn promising(world: &World) -> Option<HostId> {
-    let promises = |host: &HostId| {
-        world
-            .agent(*host)
-            .is_some_and(|agent| !agent.promise.is_empty())
-    };
-    world.herd.hosts().find(promises)
+/// Whether a published policy waits for nobody.
+fn is_asynchronous(record: &Record) -> bool {
+    let mut policies = record.policies.iter();
+    policies.any(|published| !published.policy.is_synchronous())
 }

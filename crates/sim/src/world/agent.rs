@@ -10,7 +10,7 @@ use manada_core::message::Message;
 use manada_core::node::Node;
 use manada_core::record::{Record, Revision, Versioned};
 use manada_core::server::{Promise, ServerFacts};
-use manada_core::timer::Moment;
+use manada_core::timer::{Moment, Timer};
 
 use super::{HostId, StoreFault, Violation, World};
 use crate::shared::Shared;
@@ -183,6 +183,57 @@ impl World {
         if let Some(lease) = lease {
             self.feed(host, Input::Lease(lease), now);
         }
+    }
+
+    /// Whether the store has a record that the daemon does not know.
+    pub fn record_is_news(&self, host: HostId) -> bool {
+        let known = self.known_revision(host);
+        known.is_some_and(|known| known < Some(self.store.record.revision))
+    }
+
+    /// Whether what was in the store before is newer than what the daemon knows.
+    pub fn stale_is_news(&self, host: HostId) -> bool {
+        let stale = self.store.stale.as_ref().map(|stale| stale.revision);
+        let known = self.known_revision(host);
+        known.is_some_and(|known| known < stale)
+    }
+
+    /// Whether the store has a lease of a reign that has begun, which a daemon that knows the record
+    /// has not seen.
+    pub fn lease_is_news(&self, host: HostId) -> bool {
+        let lease =
+            self.store.lease.as_ref().filter(|lease| {
+                lease.flush_lsn.is_valid() && lease.leader != *self.herd.name(host)
+            });
+        let known = self.agent(host).and_then(|agent| agent.core.lease());
+        lease.is_some()
+            && lease != known
+            && self.known_revision(host) == Some(Some(self.store.record.revision))
+    }
+
+    /// Whether a leader's last sign of life was before its reign began.
+    pub fn lease_is_short_of_reign(&self, host: HostId) -> bool {
+        let epoch = self.store.record.value.epoch;
+        let silent = self.store.lease.as_ref().is_some_and(|lease| {
+            lease.epoch == epoch
+                && lease.leader == *self.herd.name(host)
+                && !lease.flush_lsn.is_valid()
+        });
+        let server = self.server(host);
+        let looked = !self.has_news(host);
+        let beats = |agent: &Agent| agent.core.timers().contains_key(&Timer::Beat);
+        silent
+            && server.primary().is_some()
+            && server.wal.rule().epoch == epoch
+            && self.known_revision(host) == Some(Some(self.store.record.revision))
+            && looked
+            && self.agent(host).is_some_and(beats)
+    }
+
+    /// The revision that a daemon knows, if it runs.
+    fn known_revision(&self, host: HostId) -> Option<Option<Revision>> {
+        let agent = self.agent(host)?;
+        Some(agent.core.record().map(|record| record.revision))
     }
 
     /// The daemon reads the store, and is given what was there before.

@@ -74,6 +74,30 @@ pub enum Violation {
 }
 
 impl Violation {
+    /// Whether clients or other servers meet it; else it is a step that makes such a thing possible.
+    pub fn is_harm(&self) -> bool {
+        match self {
+            Violation::LostWrite { .. }
+            | Violation::TwoLeaders(_)
+            | Violation::LostTooMuch(_)
+            | Violation::AcknowledgedTooLate { .. }
+            | Violation::LostSight { .. }
+            | Violation::ArchivedTwice(_)
+            | Violation::ForeignWal { .. } => true,
+            Violation::AcknowledgedWithoutRule { .. }
+            | Violation::EnforcedTooSoon(_)
+            | Violation::UnfitLeader(_)
+            | Violation::ChosenTooSoon(_)
+            | Violation::SpokeTooSoon(_)
+            | Violation::FollowsBelowPromise(_)
+            | Violation::UnpublishedPolicy(_)
+            | Violation::RuleTooSoon(_)
+            | Violation::UnpublishedTooSoon(_)
+            | Violation::OpenedTooSoon(_)
+            | Violation::BrokenPromise(_) => false,
+        }
+    }
+
     /// The invariant's number.
     pub fn invariant(&self) -> u8 {
         match self {
@@ -132,6 +156,8 @@ pub struct Ledger {
     pub archive: BTreeMap<(u32, usize), Mark>,
     /// The first invariant that broke.
     pub violation: Option<Violation>,
+    /// What is only a step towards harm is let pass, to see the harm.
+    pub only_harm: bool,
 }
 
 impl Ledger {
@@ -152,7 +178,9 @@ impl Ledger {
 
     /// Keeps the first.
     pub fn violated(&mut self, violation: Violation) {
-        self.violation.get_or_insert(violation);
+        if violation.is_harm() || !self.only_harm {
+            self.violation.get_or_insert(violation);
+        }
     }
 
     /// The last epoch in which that one was chosen.

@@ -126,8 +126,8 @@ pub struct World {
     pub cut: BTreeSet<(HostId, HostId)>,
     /// What clients know.
     pub ledger: Shared<Ledger>,
-    /// Tells recoveries apart.
-    stamp: u32,
+    /// How many ends of WAL each node has written: they are told apart by it.
+    stamps: Vec<u32>,
 }
 
 impl World {
@@ -139,7 +139,7 @@ impl World {
             mail: Vec::new(),
             cut: BTreeSet::new(),
             ledger: Shared::new(Ledger::default()),
-            stamp: 0,
+            stamps: vec![0; herd.names.len()],
             herd,
         };
         world.create(now);
@@ -171,9 +171,12 @@ impl World {
         !self.cut.contains(&(one, other)) && !self.cut.contains(&(other, one))
     }
 
-    fn next_stamp(&mut self) -> u32 {
-        self.stamp += 1;
-        self.stamp
+    /// A number that no other recovery or shutdown has. It depends on what this node has done, not
+    /// on what others did before, so that the same events in another order come to the same state.
+    fn next_stamp(&mut self, host: HostId) -> u32 {
+        let count = &mut self.stamps[host.index()];
+        *count += 1;
+        *count << u16::BITS | u32::from(host.0)
     }
 }
 

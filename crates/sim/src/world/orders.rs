@@ -33,6 +33,12 @@ impl World {
         })
     }
 
+    /// Whether the order at the head of the queue fetches WAL from a node that may not lead.
+    pub fn fetches(&self, host: HostId) -> bool {
+        let order = self.agent(host).and_then(|agent| agent.server.front());
+        order.is_some_and(|action| matches!(action.order, Order::FetchWal { .. }))
+    }
+
     /// Begins what takes time: the setting is written, and the server reloads.
     pub fn begin_order(&mut self, host: HostId) {
         let order = self.agent(host).and_then(|agent| agent.server.front());
@@ -138,7 +144,7 @@ impl World {
         let server = self.server(host);
         let can = server.run == Run::Stopped && !server.standby_signal;
         if can {
-            let stamp = self.next_stamp();
+            let stamp = self.next_stamp(host);
             self.server_mut(host).become_primary(stamp);
         }
         can
@@ -154,8 +160,13 @@ impl World {
         if stop == Stop::Fast && standbys.iter().any(|standby| !self.linked(host, *standby)) {
             return false;
         }
-        let stamp = self.next_stamp();
-        let unknown = self.server_mut(host).stop(stop, stamp);
+        let unknown = match stop {
+            Stop::Fast => {
+                let stamp = self.next_stamp(host);
+                self.server_mut(host).shut_down(stamp)
+            }
+            Stop::Immediate => self.server_mut(host).kill(),
+        };
         if stop == Stop::Fast {
             for standby in &standbys {
                 let wal = self.server(host).wal.clone();
@@ -193,7 +204,7 @@ impl World {
             return false;
         }
         self.detach(host);
-        let stamp = self.next_stamp();
+        let stamp = self.next_stamp(host);
         let server = self.server_mut(host);
         server.wal.branch();
         server.become_primary(stamp);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use manada_core::action::Stop;
 use manada_core::policy::Policy;
 use manada_core::server::{Enforced, Gate};
 use manada_model::SyncMethod;
@@ -205,13 +204,18 @@ impl Server {
         });
     }
 
-    /// Ends it; the commits that still wait are told, whose outcome nobody knows.
-    pub fn stop(&mut self, stop: Stop, stamp: u32) -> Vec<WriteId> {
-        if stop == Stop::Fast && self.primary().is_some() {
+    /// Ends it cleanly; the commits that still wait are told, whose outcome nobody knows.
+    pub fn shut_down(&mut self, stamp: u32) -> Vec<WriteId> {
+        if self.primary().is_some() {
             self.wal.append(Entry::Shutdown(stamp));
             self.replayed = self.wal.length();
             self.clean = true;
         }
+        self.kill()
+    }
+
+    /// Ends it at once; the commits that still wait are told, whose outcome nobody knows.
+    pub fn kill(&mut self) -> Vec<WriteId> {
         match std::mem::replace(&mut self.run, Run::Stopped) {
             Run::Primary(primary) => primary.waiting.into_iter().map(|(id, _)| id).collect(),
             Run::Stopped | Run::Standby { .. } => Vec::new(),

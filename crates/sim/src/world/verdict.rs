@@ -26,7 +26,7 @@ impl World {
         });
         let successor = record.leader.as_ref().map(|name| self.herd.host(name));
         let successor = successor.map(|leader| self.server(leader).wal.clone());
-        let ruled = self.quorum(by, |server| server.wal.rule().epoch >= epoch);
+        let ruled = self.quorum_of_any(by, |server| server.wal.rule().epoch >= epoch);
         let ledger = self.ledger.make_mut();
         for id in writes {
             let written = ledger.get_mut(id);
@@ -63,7 +63,22 @@ impl World {
 
     /// Whether as many of the names that a primary's commits wait for as it needs are so.
     fn quorum(&self, of: HostId, has: impl Fn(&Server) -> bool) -> bool {
-        match &*self.server(of).setting {
+        self.quorum_by(&self.server(of).setting, &has)
+    }
+
+    /// The same as one of its walsenders sees it, which may not have read the settings again: it
+    /// lets commits go by its own copy.
+    fn quorum_of_any(&self, of: HostId, has: impl Fn(&Server) -> bool) -> bool {
+        let walsenders = self.server(of).primary().into_iter().flat_map(|primary| {
+            let senders = primary.walsenders.values();
+            senders.filter(|sender| matches!(*sender.setting, Setting::Names { .. }))
+        });
+        let mut copies = walsenders.map(|sender| &*sender.setting);
+        self.quorum(of, &has) || copies.any(|copy| self.quorum_by(copy, &has))
+    }
+
+    fn quorum_by(&self, setting: &Setting, has: &impl Fn(&Server) -> bool) -> bool {
+        match setting {
             Setting::Empty | Setting::Nobody => true,
             Setting::Names { count, names, .. } => {
                 let have = names.iter().filter(|name| has(self.server(**name)));
