@@ -33,8 +33,8 @@ pub(crate) struct Stalled {
     pub(crate) views: Vec<View>,
 }
 
-/// Follows the course of things since `begun` until a leader of an epoch after `before` lets
-/// clients in.
+/// Follows the course of things since `begun` until another leader than that of `before`, or the
+/// same one in a later epoch, lets clients in.
 pub(crate) async fn until_it_leads(
     agent: &Agent,
     before: &Record,
@@ -54,7 +54,7 @@ pub(crate) async fn until_it_leads(
             closed_at = (seen.is_some() && !open).then(Instant::now);
         }
         if let Ok(view) = agent.view().await {
-            if let Some((name, epoch)) = reign(&view, before.epoch)
+            if let Some((name, epoch)) = reign(&view, before)
                 && has_begun(agent, &view, &name, epoch).await
             {
                 return Ok(NewLeader {
@@ -75,11 +75,14 @@ pub(crate) async fn until_it_leads(
     Err(Stalled { views })
 }
 
-/// Who leads in an epoch after that one.
-fn reign(view: &View, before: Epoch) -> Option<(NodeName, Epoch)> {
+/// Who leads in an epoch after that of the record, or in it, if nobody led: its election was under
+/// way.
+fn reign(view: &View, before: &Record) -> Option<(NodeName, Epoch)> {
     let record = &view.record.as_ref()?.value;
     let leader = record.leader.clone()?;
-    (record.epoch > before).then_some((leader, record.epoch))
+    let is_new =
+        record.epoch > before.epoch || (record.epoch == before.epoch && before.leader.is_none());
+    is_new.then_some((leader, record.epoch))
 }
 
 /// Whether that leader lets clients in: by its own word, or, where it can't be asked from here, by

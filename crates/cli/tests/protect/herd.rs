@@ -232,6 +232,22 @@ impl Protected {
         body["manada"].clone()
     }
 
+    /// Has commits wait for fewer when there are not enough.
+    pub(crate) fn degrade_when_short(&self, node: &str) {
+        let home = self.home(node);
+        let policy = [
+            "sync",
+            "any",
+            "1",
+            "--when-short",
+            "degrade",
+            "--home",
+            &home,
+        ];
+        let output = manada(&policy).output().expect("manada runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// How the herd is protected, as `manada status` on a node says.
     pub(crate) fn protection(&self, node: &str) -> Value {
         let output = manada(&["status", "--format", "json", "--home", &self.home(node)]).output();

@@ -17,6 +17,7 @@ trials![
     a_killed_agent_costs_no_failover_and_takes_up_its_work,
     an_asynchronous_primary_without_its_agent_is_killed_and_replaced,
     a_degraded_herd_says_since_when,
+    a_lone_survivor_leads_once_an_operator_accepts_the_loss,
     health_checks_are_answered_as_patroni_answers,
     what_would_not_be_safe_is_refused_with_its_reason,
 ];
@@ -83,19 +84,7 @@ fn an_asynchronous_primary_without_its_agent_is_killed_and_replaced() -> Outcome
 
 fn a_degraded_herd_says_since_when() -> Outcome {
     let mut herd = Protected::of_three(&Programs::any()?, "any");
-    let home = herd.home("n1");
-    let wanted = manada(&[
-        "sync",
-        "any",
-        "1",
-        "--when-short",
-        "degrade",
-        "--home",
-        &home,
-    ])
-    .output();
-    let wanted = wanted.expect("manada runs");
-    assert!(wanted.status.success(), "{wanted:?}");
+    herd.degrade_when_short("n1");
     let began = jiff::Timestamp::now();
     for standby in ["n2", "n3"] {
         herd.kill_agent(standby);
@@ -116,6 +105,32 @@ fn a_degraded_herd_says_since_when() -> Outcome {
         let protection = herd.protection("n1");
         protection["degraded"] == false && protection["degraded_since"].is_null()
     });
+    Ok(())
+}
+
+fn a_lone_survivor_leads_once_an_operator_accepts_the_loss() -> Outcome {
+    let mut herd = Protected::of_three(&Programs::any()?, "any");
+    herd.degrade_when_short("n1");
+    for lost in ["n2", "n1"] {
+        herd.kill_agent(lost);
+        herd.kill_postmaster(lost);
+    }
+    wait_until("it can't be sure to have every commit", || {
+        herd.obstacles("n3").contains(&"not_covered".to_owned())
+    });
+    let home = herd.home("n3");
+    let accepted = manada(&[
+        "failover",
+        "--yes",
+        "--allow-data-loss=any",
+        "--home",
+        &home,
+    ])
+    .output();
+    let accepted = accepted.expect("manada runs");
+    assert!(accepted.status.success(), "{accepted:?}");
+    assert_eq!(herd.health("n3", "/primary"), 200);
+    herd.sql("n3", "CREATE TABLE written AS SELECT 1");
     Ok(())
 }
 
