@@ -3,7 +3,8 @@
 use std::fmt;
 
 use manada_core::input::Command;
-use manada_core::record::WhenShort;
+use manada_core::record::{Desired, WhenShort};
+use manada_model::SyncMethod;
 
 use super::{Bounds, Goal, HerdModel, Late};
 use crate::world::HostId;
@@ -87,6 +88,12 @@ const STORIES: &[Story] = &[
         shapes: &[TWO, THREE, WITNESSED],
         bounds: policy_changes,
         goals: goals_of_policy_changes,
+    },
+    Story {
+        name: "sync",
+        shapes: &[THREE, WITNESSED],
+        bounds: sync,
+        goals: |_| vec![Goal::Failover, Goal::PolicyChanged],
     },
     Story {
         name: "switchover",
@@ -253,6 +260,27 @@ fn goals_of_policy_changes(shape: Shape) -> Vec<Goal> {
     match shape {
         TWO => vec![Goal::Failover, Goal::Degraded, Goal::Rearmed],
         _ => vec![Goal::Failover, Goal::PolicyChanged],
+    }
+}
+
+/// Commits are made to wait for two.
+fn sync(_: Shape, size: Size) -> Bounds {
+    let late = match size {
+        Size::Small => vec![Late::Flushes, Late::Reloads],
+        Size::Large => vec![Late::Flushes, Late::Reloads, Late::Answers],
+    };
+    let two = Desired {
+        method: SyncMethod::Any,
+        count: 2,
+        standbys: None,
+        when_short: WhenShort::Block,
+    };
+    Bounds {
+        revisions: 7,
+        crashes: 1,
+        commands: vec![(LEADER, Command::SetPolicy(two))],
+        late,
+        ..Bounds::smallest()
     }
 }
 
