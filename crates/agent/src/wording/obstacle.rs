@@ -122,9 +122,8 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
             needed,
             ..
         } => {
-            let leader = std::slice::from_ref(&published.leader);
             let (whom, which) = match (needed, missing.as_slice()) {
-                (None, _) | (_, []) => (leader[0].to_string(), "it is"),
+                (None, _) | (_, []) => (published.leader.to_string(), "it is"),
                 (Some(_), [only]) => (only.to_string(), "it is"),
                 (Some(needed), several) => (format!("{needed} of {}", names(several)), "they are"),
             };
