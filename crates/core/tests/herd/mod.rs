@@ -8,18 +8,15 @@ use std::time::Duration;
 
 use manada_core::action::{Action, Order, Rung, Stop};
 use manada_core::input::{Command, Input, LeaderServer, Outcome, StoreState};
-use manada_core::lease::Lease;
-use manada_core::message::Message;
 use manada_core::node::{Limits, Node};
-use manada_core::policy::Policy;
 use manada_core::position::{Epoch, Position, RuleId};
-use manada_core::reason::Reason;
 use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, WhenShort};
 use manada_core::server::{
     Enforced, Follower, Gate, PrimaryFacts, Promise, ServerFacts, StandbyFacts,
 };
 use manada_core::standing::{Standing, StandingKind};
 use manada_core::timer::{Moment, Timer, Timings};
+use manada_core::{lease::Lease, message::Message, policy::Policy, reason::Reason};
 use manada_model::{Lsn, NodeName, SyncMethod};
 
 /// How many events a test may take: far more than any needs.
