@@ -316,10 +316,9 @@ impl Herd {
     pub(crate) fn wake_server(&mut self, text: &str) {
         let server = &mut self.host(text).server;
         if server.runs == Runs::Hangs {
-            server.runs = if server.was_primary {
-                Runs::Primary
-            } else {
-                Runs::Standby
+            server.runs = match server.was_primary {
+                true => Runs::Primary,
+                false => Runs::Standby,
             };
         }
     }
@@ -367,10 +366,9 @@ impl Herd {
     }
 
     fn tell_store_state(&mut self, host: &NodeName) {
-        let state = if self.store_answers(host) {
-            StoreState::Reachable
-        } else {
-            StoreState::Unreachable
+        let state = match self.store_answers(host) {
+            true => StoreState::Reachable,
+            false => StoreState::Unreachable,
         };
         self.schedule(0, Event::Input(host.clone(), Input::Store(state)));
     }
