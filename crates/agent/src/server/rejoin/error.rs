@@ -49,6 +49,14 @@ pub enum RejoinError {
     /// A rewind was broken off: its data is of no use but for a clone to replace it.
     #[error("a rewind was broken off: only a clone helps now")]
     BrokenOff,
+    /// What a rewound server needs first was recycled.
+    #[error(
+        "the leader no longer has the WAL {segment}, with which the rewound data would recover: only a clone helps now"
+    )]
+    WalGone {
+        /// The file.
+        segment: String,
+    },
     /// The server's programs came without it.
     #[error("{} is not there: only a clone helps", path.display())]
     NoProgram {

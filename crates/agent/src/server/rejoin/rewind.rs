@@ -1,5 +1,7 @@
 //! `pg_rewind`: of the data, only what has changed since the histories parted comes from the leader.
 
+use std::fs;
+use std::io;
 use std::process::Output;
 use std::time::Duration;
 
@@ -50,7 +52,32 @@ impl Shared {
             }
             .into());
         }
+        self.demand_wal_to_recover()?;
         Ok(self.put_configuration_back()?)
+    }
+
+    /// What was rewound replays all WAL since the last checkpoint that both histories have. The
+    /// leader may have recycled it, and the program takes away what the leader does not have: such
+    /// data would wait for it for ever, and take no connections.
+    fn demand_wal_to_recover(&self) -> Result<(), RejoinError> {
+        let file = &self.node.file;
+        let label = file.data_directory.join("backup_label");
+        let text = match fs::read_to_string(&label) {
+            Ok(text) => text,
+            // There was nothing to rewind.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(RejoinError::io("read", &label)(source)),
+        };
+        let Some(segment) = first_segment(&text) else {
+            return Ok(());
+        };
+        let is_there = file.data_directory.join("pg_wal").join(segment).exists();
+        if is_there || file.archive_directory.is_some() {
+            return Ok(());
+        }
+        Err(RejoinError::WalGone {
+            segment: segment.to_owned(),
+        })
     }
 
     fn can_rewind(&self, control_file: &ControlFile) -> Result<(), RejoinError> {
@@ -120,6 +147,15 @@ pub(super) fn last_timeline(control_file: &ControlFile) -> TimelineId {
         .fold(control_file.checkpoint.timeline, Ord::max)
 }
 
+/// The WAL file with which a recovery by this label begins: `START WAL LOCATION: 0/B76DE88 (file
+/// 0000000A000000000000000B)`.
+fn first_segment(label: &str) -> Option<&str> {
+    let line = label
+        .lines()
+        .find(|it| it.starts_with("START WAL LOCATION"))?;
+    line.split_once("(file ")?.1.strip_suffix(')')
+}
+
 fn is_clean(state: DatabaseState) -> bool {
     match state {
         DatabaseState::ShutDown | DatabaseState::ShutDownInRecovery => true,
@@ -134,4 +170,17 @@ fn is_clean(state: DatabaseState) -> bool {
 fn end_of(said: &[u8]) -> String {
     let begin = said.len().saturating_sub(SAID_BYTES_MAX);
     String::from_utf8_lossy(&said[begin..]).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_segment_is_the_labels() {
+        let label = "START WAL LOCATION: 0/B76DE88 (file 0000000A000000000000000B)\n\
+                     CHECKPOINT LOCATION: 0/C8AD398\nBACKUP METHOD: pg_rewind\n";
+        assert_eq!(first_segment(label), Some("0000000A000000000000000B"));
+        assert_eq!(first_segment("BACKUP METHOD: pg_rewind\n"), None);
+    }
 }
