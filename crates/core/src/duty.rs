@@ -74,7 +74,7 @@ impl Node {
     /// The record, if this node is in it.
     pub(crate) fn member_record(&self) -> Option<&Record> {
         let record = &self.record.as_deref()?.value;
-        record.members.contains_key(&self.name).then_some(record)
+        self.role.is_some().then_some(record)
     }
 
     /// The record in which this node is recruiting.
@@ -99,9 +99,7 @@ impl Node {
 
     /// Whether it is a server, which can raise an epoch.
     pub(crate) fn is_server(&self) -> bool {
-        self.members()
-            .and_then(|members| members.get(&self.name))
-            .is_some_and(|role| matches!(role, MemberRole::Server { .. }))
+        matches!(self.role, Some(MemberRole::Server { .. }))
     }
 
     /// Where its WAL ends, if nothing more can come.

@@ -28,6 +28,8 @@ pub enum Guard {
     PublishUntilRule,
     /// A policy is published before it is put in force.
     PublishBeforeEnforce,
+    /// What walsenders may mix while they go over from one policy to another is published as well.
+    PublishMixture,
     /// A policy's rule is written only once the policy is in force.
     EnforceBeforeRule,
     /// Clients get in only when the quorum has all that they may see.
@@ -44,7 +46,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 16] = [
+    pub const ALL: [Guard; 17] = [
         Guard::CoverEveryPolicy,
         Guard::HighestRuleFirst,
         Guard::PersistBeforeSaying,
@@ -55,6 +57,7 @@ impl Guard {
         Guard::PlaceholderUntilRule,
         Guard::PublishUntilRule,
         Guard::PublishBeforeEnforce,
+        Guard::PublishMixture,
         Guard::EnforceBeforeRule,
         Guard::CatchUpBeforeOpening,
         Guard::FollowOnlyOwnHistory,

@@ -23,6 +23,8 @@ pub mod policy;
 pub mod position;
 pub mod reason;
 pub mod record;
+#[cfg(feature = "mutation")]
+mod recurrence;
 pub mod rules;
 pub mod server;
 pub mod standing;

@@ -45,6 +45,8 @@ pub struct Node {
     /// What is durable of what it promised.
     pub(crate) promise: Promise,
     pub(crate) record: Option<Arc<Versioned<Record>>>,
+    /// What the record has this node as: looked up once, since every rule asks.
+    pub(crate) role: Option<MemberRole>,
     pub(crate) store: StoreState,
     pub(crate) lease: Option<Lease>,
     /// What the leader's server last said, since its lease lapsed.
@@ -285,6 +287,7 @@ impl Node {
             guards: Guards::default(),
             promise,
             record: None,
+            role: None,
             store: StoreState::Reachable,
             lease: None,
             leader_server: None,

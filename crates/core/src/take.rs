@@ -426,6 +426,7 @@ impl Node {
             // A rule counts for what was in force when it was written, not for the same policy later.
             self.tenure.rule = None;
         }
+        self.role = record.value.members.get(&self.name).copied();
         self.record = Some(record);
         if turn {
             self.turn();

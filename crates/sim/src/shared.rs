@@ -51,14 +51,20 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T: Hash> Hash for Shared<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let digest = self.0.digest.get_or_init(|| {
+impl<T: Hash> Shared<T> {
+    /// The same for equal values, in every run.
+    pub fn digest(&self) -> u64 {
+        *self.0.digest.get_or_init(|| {
             let mut hasher = DefaultHasher::new();
             self.0.value.hash(&mut hasher);
             hasher.finish()
-        });
-        digest.hash(state);
+        })
+    }
+}
+
+impl<T: Hash> Hash for Shared<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest().hash(state);
     }
 }
 

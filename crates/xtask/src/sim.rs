@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use manada_sim::simulation::{Life, live};
+use manada_sim::simulation::{Happening, Life, Outcome, live};
 
 /// Live through herds' lives full of faults, in simulated time.
 #[derive(Args)]
@@ -29,22 +29,13 @@ pub(crate) fn run(sim: &Sim) -> ExitCode {
     let began = Instant::now();
     let life = Duration::from_secs(sim.life * 60);
     let wanted = Duration::from_secs(sim.hours * 3600);
-    let mut lived = Duration::ZERO;
-    let (mut faults, mut reigns, mut writes, mut events) = (0, 0, 0, 0);
-    let mut slowest = Duration::ZERO;
+    let mut sum = Outcome::default();
     let mut seed = sim.seed;
-    while lived < wanted {
+    while sum.lived < wanted {
         let mut usual = Life::usual(seed, life);
         usual.journal = sim.journal;
         match live(&usual) {
-            Ok(outcome) => {
-                lived += outcome.lived;
-                faults += outcome.faults;
-                reigns += outcome.reigns;
-                writes += outcome.writes;
-                events += outcome.events;
-                slowest = slowest.max(outcome.slowest);
-            }
+            Ok(outcome) => sum.merge(&outcome),
             Err(failure) => {
                 println!("{failure}");
                 return ExitCode::FAILURE;
@@ -52,11 +43,19 @@ pub(crate) fn run(sim: &Sim) -> ExitCode {
         }
         seed += 1;
     }
+    for happening in Happening::ALL {
+        println!("{:>9} {happening:?}", sum.counts.of(happening));
+    }
     println!(
-        "seeds {}..{seed}: {} herd-hours, {faults} faults, {reigns} reigns, {writes} writes, {events} events in {:.1?}; whole again after at most {slowest:.1?}",
+        "seeds {}..{seed}: {} herd-hours, {} faults, {} reigns, {} writes, {} events in {:.1?}; whole again after at most {:.1?}",
         sim.seed,
-        lived.as_secs() / 3600,
-        began.elapsed()
+        sum.lived.as_secs() / 3600,
+        sum.faults,
+        sum.reigns,
+        sum.writes,
+        sum.events,
+        began.elapsed(),
+        sum.slowest,
     );
     ExitCode::SUCCESS
 }

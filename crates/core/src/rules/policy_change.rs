@@ -190,6 +190,7 @@ impl Node {
         policies.retain(|other| *other != published);
         let own = policies.iter().filter(|other| other.leader == self.name);
         let between = policy::mixture(own.map(|other| &other.policy).chain([&published.policy]));
+        let between = between.filter(|_| self.guards.has(Guard::PublishMixture));
         let between = between.map(|policy| Published {
             leader: self.name.clone(),
             policy,

@@ -234,8 +234,7 @@ impl HerdModel {
                 world.write(*host);
             }
             Step::Cancels(host) => {
-                spent.cancels += 1;
-                world.cancel(*host);
+                spent.cancels += u8::from(world.cancel(*host));
             }
             Step::ServerDies(host) => {
                 spent.crashes += 1;

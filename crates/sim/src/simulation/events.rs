@@ -1,7 +1,7 @@
 //! What happens when: events in simulated time around the world.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use manada_core::input::{Input, LeaderServer, StoreState};
@@ -10,6 +10,7 @@ use manada_core::record::Revision;
 use manada_core::timer::Moment;
 
 use super::dice::Dice;
+use super::happening::{Counts, Happening};
 use crate::shared::Shared;
 use crate::world::{Execution, HostId, StoreFault, World};
 
@@ -27,21 +28,38 @@ pub struct Simulation {
     pub events: u64,
     /// How many requests reached the store.
     pub store_requests: u64,
+    /// Time that was lived through without being simulated.
+    pub skipped: Duration,
     pub(super) machines: Vec<Machine>,
     pub(super) dice: Dice,
     pub(super) store_lost: bool,
     pub(super) store_doubtful: bool,
+    pub(super) store_stale: bool,
+    /// Servers' processes take long to read settings before.
+    pub(super) reloads_slow_until: Duration,
+    /// Clients cancel their waits before.
+    pub(super) cancels_until: Duration,
+    /// Walsenders, and the checkpointer as its own server's, that will read the settings.
+    pub(super) reloading: BTreeSet<(HostId, HostId)>,
+    /// What has happened.
+    pub counts: Counts,
     /// The longest pause between two writes of clients, in milliseconds.
     pub write_pause: u64,
     /// What happened, if somebody wants to know.
     pub journal: Option<Vec<String>>,
-    queue: BinaryHeap<Due>,
+    /// Nothing is left to chance, and no client writes.
+    pub(super) calm: bool,
+    /// When the next client writes.
+    pub(super) writes_at: Option<Duration>,
+    /// The servers as they were when it was last asked who has to look.
+    pub(super) known: Vec<u64>,
+    pub(super) queue: BinaryHeap<Due>,
+    pub(super) revision: Revision,
     sequence: u64,
-    revision: Revision,
 }
 
 /// What is simulated of a host beyond its state.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Machine {
     /// Nothing happens on it before.
     pub(super) stands_until: Duration,
@@ -51,6 +69,10 @@ pub(super) struct Machine {
     pub(super) clock_stands_until: Duration,
     /// What is ordered of its server fails before.
     pub(super) orders_fail_until: Duration,
+    /// No promise of its agent becomes durable before.
+    pub(super) syncs_fail_until: Duration,
+    /// It loses its power when it is about to make a promise durable.
+    pub(super) dies_at_promise: bool,
     /// It has no power.
     pub(super) off: bool,
     /// It does not reach the store.
@@ -61,12 +83,14 @@ pub(super) struct Machine {
     /// When the policy that is being enforced is given up.
     pub(super) enforce_until: Duration,
     pub(super) deadman: Option<Moment>,
+    /// When a timer of its agent is due.
     pub(super) wakes_at: Option<Duration>,
+    /// When its agent looks at its server.
     pub(super) looks_at: Option<Duration>,
 }
 
 /// What of an agent is under way.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Hash)]
 pub(super) struct Busy {
     pub(super) server: bool,
     pub(super) store: bool,
@@ -80,10 +104,10 @@ pub(super) struct Busy {
 
 /// An event and its time; the earliest is the greatest.
 #[derive(Clone, Debug)]
-struct Due {
-    due: Duration,
-    sequence: u64,
-    event: Event,
+pub(super) struct Due {
+    pub(super) due: Duration,
+    pub(super) sequence: u64,
+    pub(super) event: Event,
 }
 
 impl Ord for Due {
@@ -106,15 +130,22 @@ impl PartialEq for Due {
 
 impl Eq for Due {}
 
-#[derive(Clone, Debug)]
-pub(super) enum Event {
+/// Who is next. What recurs has a place of its own beside the queue, since it is put off or brought
+/// forward all the time.
+enum Turn {
+    Event,
     Wake(HostId),
+    Look(HostId),
+    Client,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub(super) enum Event {
     Sync(HostId, u32),
     Swap(HostId, u32),
     Renew(HostId, u32),
     Obey(HostId, u32),
     Probe(HostId, u32),
-    Look(HostId),
     Read(HostId),
     StoreSeen(HostId),
     Letter(HostId, HostId, Shared<Message>),
@@ -124,8 +155,9 @@ pub(super) enum Event {
     Reload(HostId, HostId),
     Checkpointer(HostId),
     Deadman(HostId),
+    AgentEnds(HostId),
+    AgentStarts(HostId),
     LateSwap,
-    Client,
 }
 
 impl Simulation {
@@ -136,22 +168,30 @@ impl Simulation {
             now: Duration::from_secs(1),
             events: 0,
             store_requests: 0,
+            skipped: Duration::ZERO,
             machines: vec![Machine::default(); hosts],
             dice: Dice::new(seed),
             store_lost: false,
             store_doubtful: false,
+            store_stale: false,
+            reloads_slow_until: Duration::ZERO,
+            cancels_until: Duration::ZERO,
+            reloading: BTreeSet::new(),
+            counts: Counts::default(),
             write_pause: 500,
             journal: None,
+            calm: false,
+            writes_at: Some(Duration::from_secs(1)),
+            known: vec![0; hosts],
             queue: BinaryHeap::new(),
-            sequence: 0,
             revision: world.store.record.revision,
+            sequence: 0,
             world,
         };
         for host in simulation.world.herd.hosts() {
             simulation.look_soon(host);
             simulation.follow_up(host);
         }
-        simulation.at(Duration::from_millis(100), Event::Client);
         simulation
     }
 
@@ -163,13 +203,42 @@ impl Simulation {
     /// Lets the time pass until then.
     pub fn run_until(&mut self, end: Duration) {
         while self.world.ledger.violation.is_none()
-            && self.queue.peek().is_some_and(|next| next.due <= end)
-            && let Some(next) = self.queue.pop()
+            && let Some(turn) = self.next(end)
         {
-            self.now = self.now.max(next.due);
-            self.happen(next.event);
+            match turn {
+                Turn::Event => {
+                    if let Some(next) = self.queue.pop() {
+                        self.happen(next.event);
+                    }
+                }
+                Turn::Wake(host) => self.wake(host),
+                Turn::Look(host) => self.look(host),
+                Turn::Client => self.client(),
+            }
         }
         self.now = self.now.max(end);
+    }
+
+    /// Whose turn is next, if it comes until then.
+    fn next(&mut self, end: Duration) -> Option<Turn> {
+        let mut first = self.queue.peek().map_or(Duration::MAX, |next| next.due);
+        let mut turn = Turn::Event;
+        for (host, machine) in (0..).map(HostId).zip(&self.machines) {
+            if let Some(at) = machine.wakes_at.filter(|at| *at < first) {
+                (first, turn) = (at, Turn::Wake(host));
+            }
+            if let Some(at) = machine.looks_at.filter(|at| *at < first) {
+                (first, turn) = (at, Turn::Look(host));
+            }
+        }
+        if let Some(at) = self.writes_at.filter(|at| *at < first) {
+            (first, turn) = (at, Turn::Client);
+        }
+        if first > end {
+            return None;
+        }
+        self.now = self.now.max(first);
+        Some(turn)
     }
 
     pub(super) fn at(&mut self, later: Duration, event: Event) {
@@ -183,8 +252,17 @@ impl Simulation {
     }
 
     pub(super) fn soon(&mut self, least: u64, most: u64, event: Event) {
-        let later = self.dice.millis(least, most);
+        let later = self.later(least, most);
         self.at(later, event);
+    }
+
+    /// A time of so many milliseconds.
+    pub(super) fn later(&mut self, least: u64, most: u64) -> Duration {
+        if self.calm {
+            Duration::from_millis(u64::midpoint(least, most))
+        } else {
+            self.dice.millis(least, most)
+        }
     }
 
     pub(super) fn machine(&mut self, host: HostId) -> &mut Machine {
@@ -201,21 +279,20 @@ impl Simulation {
             return;
         }
         self.events += 1;
-        if let Some(journal) = &mut self.journal {
-            journal.push(format!("{:>12.3?} {event:?}", self.now));
-        }
+        self.note(|| format!("{event:?}"));
         let now = self.moment();
         match event {
-            Event::Wake(host) => self.wake(host),
             Event::Sync(host, life) => {
                 if self.ended(host, life, |busy| &mut busy.promise) {
-                    self.world.sync_promise(host, now);
-                    self.follow_up(host);
+                    self.sync(host);
                 }
             }
             Event::Swap(host, life) => {
                 if self.ended(host, life, |busy| &mut busy.store) {
                     let fault = self.store_fault(host);
+                    if self.world.accepts_loss(host) {
+                        self.counts.add(Happening::LossAccepted);
+                    }
                     self.world.carry_to_store(host, fault, now);
                     self.after_swap(host);
                 }
@@ -236,20 +313,10 @@ impl Simulation {
                     self.follow_up(host);
                 }
             }
-            Event::Look(host) => {
-                // An earlier look may have taken its place.
-                if self.machine(host).looks_at.is_some_and(|at| at <= now.0) {
-                    self.machine(host).looks_at = None;
-                    self.world.look(host, now);
-                    self.follow_up(host);
-                    self.look_within(host, LOOK_EVERY);
-                }
-            }
             Event::Read(host) => {
                 self.machine(host).busy.read = false;
                 if self.reaches_store(host) {
-                    self.world.read_store(host, now);
-                    self.follow_up(host);
+                    self.read(host);
                 }
             }
             Event::StoreSeen(host) => {
@@ -291,53 +358,81 @@ impl Simulation {
                     self.look_soon(leader);
                 }
             }
-            Event::Reload(leader, standby) => self.world.reload_walsender(leader, standby),
-            Event::Checkpointer(host) => self.world.checkpointer_reloads(host),
+            Event::Reload(leader, standby) => {
+                self.reloading.remove(&(leader, standby));
+                self.world.reload_walsender(leader, standby);
+            }
+            Event::Checkpointer(host) => {
+                self.reloading.remove(&(host, host));
+                self.world.checkpointer_reloads(host);
+            }
             Event::Deadman(host) => self.deadman(host),
+            Event::AgentEnds(host) => {
+                self.end_agent(host);
+                self.soon(100, 3000, Event::AgentStarts(host));
+            }
+            Event::AgentStarts(host) => {
+                if self.world.agent(host).is_none() {
+                    self.start_agent(host);
+                }
+            }
             Event::LateSwap => {
                 self.world.late_swap();
-                self.tell_of_record();
+                if self.tell_of_record() {
+                    self.counts.add(Happening::SwapLate);
+                }
             }
-            Event::Client => self.client(),
         }
     }
 
     /// Puts off what would happen on a host that stands still; drops what has no power.
     fn postponed(&mut self, event: &Event) -> bool {
         let (host, of_agent) = match event {
-            Event::Wake(host)
-            | Event::Sync(host, _)
+            Event::Sync(host, _)
             | Event::Swap(host, _)
             | Event::Renew(host, _)
             | Event::Obey(host, _)
             | Event::Probe(host, _)
-            | Event::Look(host)
             | Event::Read(host)
             | Event::StoreSeen(host)
+            | Event::AgentEnds(host)
+            | Event::AgentStarts(host)
             | Event::Letter(_, host, _) => (*host, true),
             Event::Connect(host)
             | Event::Receive(host)
             | Event::Answer(host, _)
             | Event::Reload(host, _)
             | Event::Checkpointer(host) => (*host, false),
-            // The deadman is a process of its own, which a stalled host stalls as well.
-            Event::Deadman(host) => (*host, false),
-            Event::LateSwap | Event::Client => return false,
+            Event::Deadman(host) => return self.deadman_postponed(*host),
+            Event::LateSwap => return false,
         };
         let now = self.now;
         let machine = self.machine(host);
-        let mut until = machine.stands_until;
-        if of_agent {
-            until = until.max(machine.agent_stands_until);
-        }
-        if matches!(event, Event::Wake(_)) {
-            until = until.max(machine.clock_stands_until);
-        }
+        let until = if of_agent {
+            machine.stands_until.max(machine.agent_stands_until)
+        } else {
+            machine.stands_until
+        };
         let off = machine.off;
         if !off && until > now {
             self.at(until - now, event.clone());
         }
         off || until > now
+    }
+
+    /// The deadman is a process of its own, which a stalled host stalls as well. It is the first
+    /// to go on: what a server acknowledges in the instant before is what an asynchronous herd
+    /// risks.
+    fn deadman_postponed(&mut self, host: HostId) -> bool {
+        let until = self.machine(host).stands_until;
+        if until > self.now {
+            self.queue.push(Due {
+                due: until,
+                sequence: 0,
+                event: Event::Deadman(host),
+            });
+        }
+        until > self.now
     }
 
     fn ended(
@@ -354,12 +449,48 @@ impl Simulation {
         same
     }
 
-    fn wake(&mut self, host: HostId) {
+    /// A promise becomes durable, unless something is in the way.
+    fn sync(&mut self, host: HostId) {
         let now = self.moment();
-        if self.machine(host).wakes_at.is_none_or(|at| at > now.0) {
+        if std::mem::take(&mut self.machine(host).dies_at_promise) {
+            self.counts.add(Happening::PromiseLost);
+            self.lose_power(host);
+            self.news_of_servers();
             return;
         }
-        self.machine(host).wakes_at = None;
+        if self.machine(host).syncs_fail_until > now.0 {
+            self.counts.add(Happening::SyncFailed);
+            self.world.fail_sync(host, now);
+        } else {
+            self.world.sync_promise(host, now);
+        }
+        self.follow_up(host);
+    }
+
+    /// An agent reads the store.
+    fn read(&mut self, host: HostId) {
+        let now = self.moment();
+        if self.store_stale && self.dice.once_in(2) {
+            self.counts.add(Happening::ReadStale);
+            self.world.read_store_stale(host, now);
+        } else {
+            self.world.read_store(host, now);
+        }
+        self.follow_up(host);
+    }
+
+    /// A timer of an agent is due.
+    fn wake(&mut self, host: HostId) {
+        let now = self.moment();
+        let machine = self.machine(host);
+        let until = machine.stands_until.max(machine.agent_stands_until);
+        let until = until.max(machine.clock_stands_until);
+        if until > now.0 {
+            machine.wakes_at = Some(until);
+            return;
+        }
+        machine.wakes_at = None;
+        self.events += 1;
         let due = self
             .world
             .agent(host)
@@ -367,12 +498,26 @@ impl Simulation {
         if let Some((due, timer)) = due
             && due <= now
         {
-            if let Some(journal) = &mut self.journal {
-                journal.push(format!("             fires {timer:?}"));
-            }
+            self.note(|| format!("fires {host:?} {timer:?}"));
             self.world.feed(host, Input::Timer(timer), now);
         }
         self.follow_up(host);
+    }
+
+    /// An agent looks at its server.
+    fn look(&mut self, host: HostId) {
+        let now = self.moment();
+        let machine = self.machine(host);
+        let until = machine.stands_until.max(machine.agent_stands_until);
+        if until > now.0 {
+            machine.looks_at = Some(until);
+            return;
+        }
+        machine.looks_at = None;
+        self.events += 1;
+        self.world.look(host, now);
+        self.follow_up(host);
+        self.look_within(host, LOOK_EVERY);
     }
 
     /// The end of an order, or for a policy the question whether it is in force yet.
@@ -394,6 +539,7 @@ impl Simulation {
         } else {
             Execution::Fails
         };
+        self.count_order(host, execution);
         self.world.carry_out(host, execution, self.moment());
         self.follow_up(host);
         self.news_of_servers();
@@ -409,7 +555,11 @@ impl Simulation {
                 StoreFault::RequestLate,
                 StoreFault::RequestLost,
             ];
-            faults[self.dice.below(faults.len())]
+            let fault = faults[self.dice.below(faults.len())];
+            if fault != StoreFault::None {
+                self.counts.add(Happening::SwapInDoubt);
+            }
+            fault
         } else {
             self.store_requests += 1;
             StoreFault::None
@@ -425,15 +575,18 @@ impl Simulation {
         self.tell_of_record();
     }
 
-    /// Who watches the store learns that the record is another.
-    fn tell_of_record(&mut self) {
-        if self.revision != self.world.store.record.revision {
+    /// Who watches the store learns that the record is another, if it is.
+    fn tell_of_record(&mut self) -> bool {
+        let news = self.revision != self.world.store.record.revision;
+        if news {
             self.revision = self.world.store.record.revision;
+            self.count_record();
             self.tell_of_store();
         }
+        news
     }
 
-    fn tell_of_store(&mut self) {
+    pub(super) fn tell_of_store(&mut self) {
         for host in self.world.herd.hosts() {
             self.read_soon(host);
         }
@@ -477,6 +630,7 @@ impl Simulation {
         let due = self.world.host(host).deadman;
         if due.is_some_and(|due| due <= self.moment()) {
             self.world.host_mut(host).deadman = None;
+            self.counts.add(Happening::DeadmanStruck);
             self.world.crash_server(host);
             self.news_of_servers();
         }
@@ -485,6 +639,7 @@ impl Simulation {
     /// A client commits: mostly on a server whose gate is open, now and then through a session
     /// that was open before.
     fn client(&mut self) {
+        self.events += 1;
         let by_old_session = self.dice.once_in(4);
         let takes = |host: &HostId| {
             let server = self.world.server(*host);
@@ -497,8 +652,16 @@ impl Simulation {
         let primaries: Vec<HostId> = self.world.herd.hosts().filter(takes).collect();
         if let Some(host) = self.dice.pick(&primaries) {
             self.world.write(host);
+            if self.cancels_until > self.now && self.world.cancel(host) {
+                self.counts.add(Happening::CommitCancelled);
+            }
             self.news_of_servers();
         }
-        self.soon(self.write_pause / 10, self.write_pause, Event::Client);
+        self.write_soon();
+    }
+
+    pub(super) fn write_soon(&mut self) {
+        let later = self.dice.millis(self.write_pause / 10, self.write_pause);
+        self.writes_at = Some(self.now + later);
     }
 }

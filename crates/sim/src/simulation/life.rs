@@ -4,22 +4,34 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use manada_core::attainable::attainable;
 use manada_core::input::Command;
+use manada_core::policy::Policy;
+use manada_core::record::{Desired, Mode, Record, WhenShort};
+use manada_model::SyncMethod;
 
 use super::dice::Dice;
 use super::events::Simulation;
 use super::fault::Fault;
+use super::happening::{Counts, Happening};
+use super::misfortune;
 use crate::model::Bounds;
 use crate::world::{Herd, HostId, Violation, World};
 
 /// How long a herd may take to become whole after the last of the faults has ended.
-const WHOLE_WITHIN: Duration = Duration::from_secs(120);
+const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
 /// How many entries of WAL an asynchronous herd may give up by itself.
 const LOSS_MAX: u64 = 3;
 
 /// How long between two looks whether it is whole.
 const WHOLE_EVERY: Duration = Duration::from_millis(250);
+
+/// The longest peace between a herd that is whole and the next faults, in milliseconds.
+const PEACE_MILLIS_MAX: u64 = 90_000;
+
+/// How long clients write before the faults begin, in milliseconds.
+const STIR_MILLIS: (u64, u64) = (200, 2_000);
 
 /// A herd's life.
 #[derive(Clone, Debug)]
@@ -30,18 +42,24 @@ pub struct Life {
     pub lasts: Duration,
     /// Who they are.
     pub herd: Arc<Herd>,
-    /// What they begin with.
-    pub bounds: Bounds,
+    /// What their operator wants at first.
+    pub desired: Desired,
     /// Whether a failure tells what happened.
     pub journal: bool,
+    /// Whether only what harms ends it, not each step that could.
+    pub harm_only: bool,
+    /// Whether time in which nothing happens is passed over where that makes no difference.
+    pub skips: bool,
 }
 
 /// What a life was like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// How long it was.
     pub lived: Duration,
-    /// What happened in it.
+    /// How much of it was passed over.
+    pub skipped: Duration,
+    /// What happened in the rest.
     pub events: u64,
     /// What went wrong.
     pub faults: u64,
@@ -51,6 +69,22 @@ pub struct Outcome {
     pub writes: u64,
     /// The longest time until the herd was whole again.
     pub slowest: Duration,
+    /// What kinds of things happened.
+    pub counts: Counts,
+}
+
+impl Outcome {
+    /// With another life.
+    pub fn merge(&mut self, other: &Outcome) {
+        self.lived += other.lived;
+        self.skipped += other.skipped;
+        self.events += other.events;
+        self.faults += other.faults;
+        self.reigns += other.reigns;
+        self.writes += other.writes;
+        self.slowest = self.slowest.max(other.slowest);
+        self.counts.merge(&other.counts);
+    }
 }
 
 /// A life that should not have been so.
@@ -97,22 +131,10 @@ impl fmt::Display for Failure {
 impl Life {
     /// One of the usual herds.
     pub fn usual(seed: u64, lasts: Duration) -> Life {
-        let mut dice = Dice::new(seed ^ 0xA11CE);
-        let shapes = [
-            (2, 0, 1),
-            (3, 0, 1),
-            (3, 0, 2),
-            (2, 1, 1),
-            (4, 0, 2),
-            (5, 0, 2),
-        ];
-        let (servers, witnesses, count) = shapes[dice.below(shapes.len())];
-        let mut life = Life::of(servers, witnesses, count, seed);
-        life.lasts = lasts;
-        if dice.once_in(3) {
-            life.bounds.when_short = manada_core::record::WhenShort::Degrade;
+        Life {
+            lasts,
+            ..misfortune::any_herd(seed)
         }
-        life
     }
 
     /// A herd of so many, whose commits wait for `count`; it has yet to live.
@@ -125,11 +147,15 @@ impl Life {
             seed,
             lasts: Duration::ZERO,
             herd: Arc::new(Herd::new(servers, witnesses, limits)),
-            bounds: Bounds {
+            desired: Desired {
+                method: SyncMethod::Any,
                 count,
-                ..Bounds::smallest()
+                standbys: None,
+                when_short: WhenShort::Block,
             },
             journal: false,
+            harm_only: false,
+            skips: true,
         }
     }
 
@@ -142,10 +168,35 @@ impl Life {
 
     /// The herd at its beginning.
     pub fn simulation(&self) -> Simulation {
-        let record = self.bounds.record(&self.herd);
         let begins = manada_core::timer::Moment(Duration::from_secs(1));
-        let world = World::whole(self.herd.clone(), record, begins);
-        Simulation::new(world, self.seed)
+        let mut world = World::whole(self.herd.clone(), self.record(), begins);
+        world.ledger.make_mut().only_harm = self.harm_only;
+        let mut simulation = Simulation::new(world, self.seed);
+        simulation.journal = self.journal.then(Vec::new);
+        simulation
+    }
+
+    fn record(&self) -> Record {
+        let mut record = Bounds::smallest().record(&self.herd);
+        record.desired = self.desired.clone();
+        let leader = self.herd.name(HostId(0));
+        let policy = attainable(&record, leader, |_| true).unwrap_or_else(Policy::asynchronous);
+        record.policies[0].policy = policy;
+        record
+    }
+
+    fn count_herd(&self, counts: &mut Counts) {
+        counts.add(match (self.desired.count, self.desired.method) {
+            (0, _) => Happening::UnderAsynchronous,
+            (_, SyncMethod::Any) => Happening::UnderAny,
+            (_, SyncMethod::First) => Happening::UnderFirst,
+        });
+        if self.herd.witnesses() > 0 {
+            counts.add(Happening::WithWitness);
+        }
+        if self.desired.when_short == WhenShort::Degrade {
+            counts.add(Happening::Degrading);
+        }
     }
 }
 
@@ -155,25 +206,24 @@ impl Life {
 /// An invariant that broke, or a herd that stayed broken after its faults had ended.
 pub fn live(life: &Life) -> Result<Outcome, Box<Failure>> {
     let mut simulation = life.simulation();
-    simulation.journal = life.journal.then(Vec::new);
     let mut dice = Dice::new(life.seed);
     let mut outcome = Outcome::default();
-    while simulation.now < life.lasts {
+    while simulation.lived() < life.lasts {
         if let Some(journal) = &mut simulation.journal {
             journal.clear();
         }
-        let quiet = dice.millis(200, 60_000);
-        let begins = simulation.now + quiet;
+        simulation.rest(dice.millis(0, PEACE_MILLIS_MAX), life.skips);
+        let begins = simulation.now + dice.millis(STIR_MILLIS.0, STIR_MILLIS.1);
         simulation.run_until(begins);
-        let faults = misfortune(&mut dice, &life.herd);
+        let faults = misfortune::misfortune(&mut dice, &life.herd);
         outcome.faults += u64::try_from(faults.len()).unwrap_or(0);
-        let begun = simulation.now;
+        let begun = simulation.lived();
         simulation.endure(&faults);
         let ended = simulation.now;
         if let Some(what) = recovers(&mut simulation) {
             return Err(Box::new(Failure {
                 seed: life.seed,
-                at: simulation.now,
+                at: simulation.lived(),
                 what,
                 faults: faults
                     .into_iter()
@@ -184,10 +234,13 @@ pub fn live(life: &Life) -> Result<Outcome, Box<Failure>> {
         }
         outcome.slowest = outcome.slowest.max(simulation.now - ended);
     }
-    outcome.lived = simulation.now;
+    outcome.lived = simulation.lived();
+    outcome.skipped = simulation.skipped;
     outcome.events = simulation.events;
     outcome.reigns = simulation.world.store.record.value.epoch.0;
     outcome.writes = u64::try_from(simulation.world.ledger.writes.len()).unwrap_or(u64::MAX);
+    outcome.counts = simulation.counts;
+    life.count_herd(&mut outcome.counts);
     Ok(outcome)
 }
 
@@ -218,48 +271,16 @@ fn recovers(simulation: &mut Simulation) -> Option<Wrong> {
         }
         let next = simulation.now + WHOLE_EVERY;
         simulation.run_until(next);
+        resume(simulation);
     }
 }
 
-/// One to three faults that overlap.
-fn misfortune(dice: &mut Dice, herd: &Herd) -> Vec<(Duration, Fault)> {
-    let hosts: Vec<HostId> = herd.hosts().collect();
-    let count = 1 + dice.below(3);
-    let mut faults = Vec::new();
-    for _ in 0..count {
-        let after = dice.millis(0, 4000);
-        faults.push((after, any_fault(dice, &hosts)));
-    }
-    faults
-}
-
-fn any_fault(dice: &mut Dice, hosts: &[HostId]) -> Fault {
-    let host = hosts[dice.below(hosts.len())];
-    let other = hosts[dice.below(hosts.len())];
-    let lasts = dice.millis(100, 12_000);
-    match dice.below(16) {
-        0 | 1 => Fault::KillServer(host),
-        2 => Fault::KillAgent(host),
-        3 | 4 => Fault::PowerLoss(host, lasts),
-        5 => Fault::Stall(host, lasts),
-        6 => Fault::PauseAgent(host, lasts),
-        7 => Fault::ClockStands(host, lasts),
-        8 | 9 => Fault::Isolate(host, lasts),
-        10 => Fault::OneWay(host, other, lasts),
-        11 => Fault::StoreLoss(lasts),
-        12 => Fault::StoreUnreachable(host, lasts),
-        13 => Fault::StoreDoubtful(lasts),
-        14 => Fault::OrdersFail(host, lasts),
-        _ => match dice.below(4) {
-            0 => Fault::Command(
-                host,
-                Command::Failover {
-                    to: None,
-                    allow_loss: None,
-                },
-            ),
-            1 => Fault::Cancel(host),
-            _ => Fault::Command(host, Command::Switchover { to: None }),
-        },
+/// A herd that is paused still was told to resume by an agent that has died since: the operator,
+/// who sees it in the status, says it again.
+fn resume(simulation: &mut Simulation) {
+    if simulation.world.store.record.value.mode == Mode::Paused
+        && let Some(host) = simulation.world.herd.hosts().next()
+    {
+        simulation.command(host, Command::Resume);
     }
 }

@@ -4,11 +4,15 @@ mod afflict;
 mod dice;
 mod events;
 mod fault;
+mod happening;
 mod life;
+mod misfortune;
 mod progress;
+mod rest;
 mod trial;
 
 pub use self::events::Simulation;
 pub use self::fault::Fault;
+pub use self::happening::{Counts, Happening};
 pub use self::life::{Failure, Life, Outcome, Wrong, live};
 pub use self::trial::Trial;

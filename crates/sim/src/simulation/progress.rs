@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use manada_core::action::{Order, Rung, Stop};
 use manada_core::input::LeaderServer;
+use manada_core::record::Mode;
 
 use super::events::{Busy, Event, Simulation};
-use crate::world::HostId;
+use super::happening::Happening;
+use crate::world::{Execution, HostId};
 
 /// How long a policy may take to be in force.
 const ENFORCE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,32 +19,48 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a leader's server is asked.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// How long a process of a busy server takes to read settings again.
+const SLOW_RELOAD_MILLIS_MAX: u64 = 4000;
+
 /// One letter in so many gets lost, and one in so many comes twice.
 const ODD_LETTER: usize = 50;
 
 impl Simulation {
     /// A server has changed: agents look, walreceivers connect and receive.
     pub(super) fn news_of_servers(&mut self) {
+        let mut news = false;
         for host in self.world.herd.hosts() {
-            if self.world.has_news(host) {
-                self.look_soon(host);
+            let digest = self.world.host(host).server.digest();
+            let known = &mut self.known[usize::from(host.0)];
+            if std::mem::replace(known, digest) != digest {
+                news = true;
+                if self.world.has_news(host) {
+                    self.look_soon(host);
+                }
             }
-            self.stir_server(host);
+        }
+        if news {
+            for host in self.world.herd.hosts() {
+                self.stir_server(host);
+            }
         }
     }
 
+    /// The same when who reaches whom may have changed.
+    pub(super) fn news_of_links(&mut self) {
+        self.known.fill(0);
+        self.news_of_servers();
+    }
+
     pub(super) fn look_soon(&mut self, host: HostId) {
-        let later = self.dice.millis(2, 40);
+        let later = self.later(2, 40);
         self.look_within(host, later);
     }
 
     pub(super) fn look_within(&mut self, host: HostId, later: Duration) {
         let due = self.now + later;
         let machine = self.machine(host);
-        if machine.looks_at.is_none_or(|at| at > due) {
-            machine.looks_at = Some(due);
-            self.at(later, Event::Look(host));
-        }
+        machine.looks_at = Some(machine.looks_at.map_or(due, |at| at.min(due)));
     }
 
     /// What a server does by itself.
@@ -55,16 +73,22 @@ impl Simulation {
             self.machine(host).busy.receive = true;
             self.soon(0, 5, Event::Receive(host));
         }
-        if self.world.checkpointer_is_late(host) {
-            self.soon(0, 200, Event::Checkpointer(host));
+        let slow = self.reloads_slow_until > self.now;
+        if self.world.checkpointer_is_late(host) && self.reloading.insert((host, host)) {
+            let most = if slow { SLOW_RELOAD_MILLIS_MAX } else { 200 };
+            self.soon(0, most, Event::Checkpointer(host));
         }
         let Some(primary) = self.world.server(host).primary() else {
             return;
         };
         let senders: Vec<HostId> = primary.walsenders.keys().copied().collect();
         for standby in senders {
-            if self.world.can_reload(host, standby) {
-                self.soon(0, 50, Event::Reload(host, standby));
+            if self.world.can_reload(host, standby) && self.reloading.insert((host, standby)) {
+                let most = if slow { SLOW_RELOAD_MILLIS_MAX } else { 50 };
+                self.soon(0, most, Event::Reload(host, standby));
+                if slow {
+                    self.counts.add(Happening::ReloadsSlow);
+                }
             }
             if self.world.can_answer(host, standby) {
                 self.soon(0, 3, Event::Answer(host, standby));
@@ -84,6 +108,7 @@ impl Simulation {
         let orders = !agent.server.is_empty();
         let probes = agent.probes.is_some();
         let timeout = agent.core.poll_timeout().map(|(due, _)| due.0);
+        let now = self.now;
         let life = self.machine(host).life;
         if promises && !std::mem::replace(&mut self.machine(host).busy.promise, true) {
             self.soon(1, 20, Event::Sync(host, life));
@@ -110,13 +135,7 @@ impl Simulation {
         {
             self.at(deadman.0.saturating_sub(self.now), Event::Deadman(host));
         }
-        if let Some(due) = timeout {
-            let due = due.max(self.now);
-            if self.machine(host).wakes_at.is_none_or(|at| at > due) {
-                self.machine(host).wakes_at = Some(due);
-                self.at(due - self.now, Event::Wake(host));
-            }
-        }
+        self.machine(host).wakes_at = timeout.map(|due| due.max(now));
     }
 
     fn request(&mut self, host: HostId, event: Event) {
@@ -163,12 +182,59 @@ impl Simulation {
         self.soon(least, most, Event::Obey(host, life));
     }
 
+    /// Counts the order at the head of the queue, which is about to end so.
+    pub(super) fn count_order(&mut self, host: HostId, execution: Execution) {
+        let first = self
+            .world
+            .agent(host)
+            .and_then(|agent| agent.server.front());
+        let order = first.map(|action| action.order.clone());
+        self.note(|| format!("{host:?} {execution:?}: {order:?}"));
+        let happening = match (order, execution) {
+            (Some(_), Execution::Fails) => Happening::OrdersFailed,
+            (Some(Order::StartPrimary), _) => Happening::StartedInPlace,
+            (Some(Order::Stop(Stop::Fast)), _) => Happening::StoppedCleanly,
+            (Some(Order::FetchWal { .. }), _) => Happening::WalFetched,
+            (Some(Order::Rejoin { rung, .. }), _) => match rung {
+                Rung::Rewind => Happening::Rewound,
+                Rung::Clone => Happening::Cloned,
+            },
+            (Some(_) | None, _) => return,
+        };
+        self.counts.add(happening);
+    }
+
+    /// Counts what another record shows.
+    pub(super) fn count_record(&mut self) {
+        let store = self.world.store.clone();
+        self.note(|| format!("the record is {:?}", store.record));
+        let Some(former) = &store.stale else {
+            return;
+        };
+        let (former, record) = (&former.value, &store.record.value);
+        let changes = [
+            (
+                former.leader.is_none() && record.leader.is_some(),
+                Happening::LeaderChanged,
+            ),
+            (former.desired != record.desired, Happening::PolicyChanged),
+            (former.members != record.members, Happening::PriorityChanged),
+            (
+                former.mode != record.mode && record.mode == Mode::Paused,
+                Happening::Paused,
+            ),
+        ];
+        for (_, happening) in changes.into_iter().filter(|(changed, _)| *changed) {
+            self.counts.add(happening);
+        }
+    }
+
     fn send_letters(&mut self) {
         for (from, to, message) in std::mem::take(&mut self.world.mail) {
-            if self.dice.once_in(ODD_LETTER) {
+            if !self.calm && self.dice.once_in(ODD_LETTER) {
                 self.soon(5, 2000, Event::Letter(from, to, message.clone()));
             }
-            if !self.dice.once_in(ODD_LETTER) {
+            if self.calm || !self.dice.once_in(ODD_LETTER) {
                 self.soon(0, 5, Event::Letter(from, to, message));
             }
         }
@@ -177,6 +243,7 @@ impl Simulation {
     /// The agent of a host is gone, and what was under way with it.
     pub(super) fn end_agent(&mut self, host: HostId) {
         self.world.end_agent(host);
+        self.reloading.retain(|(server, _)| *server != host);
         let machine = self.machine(host);
         machine.life += 1;
         machine.busy = Busy::default();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use manada_core::guards::Guard;
 use manada_core::input::Command;
+use manada_core::record::{Desired, WhenShort};
+use manada_model::SyncMethod;
 
 use super::events::Simulation;
 use super::fault::Fault;
@@ -28,6 +30,7 @@ pub struct Trial {
 const A: HostId = HostId(0);
 const B: HostId = HostId(1);
 const C: HostId = HostId(2);
+const D: HostId = HostId(3);
 
 /// How often an accident is lived through: its moments differ.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=100;
@@ -35,11 +38,32 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=100;
 /// How long the herd has peace before, and is watched after.
 const PEACE: Duration = Duration::from_secs(5);
 
+/// The page's beginning.
+const PAGE: &str = "# What happens without each guard
+
+Made by `cargo xtask docs`. Each condition on which safety rests (`crates/core/src/guards.rs`) is \
+left out in turn, in a simulated herd to which that accident happens. `crates/sim/tests/guards.rs` \
+fails where nothing breaks, and where something breaks although no guard is left out.
+
+Each step is judged: *breaks* is the first one that should not have been. *Harm* is what comes of it \
+in the same accident where only that is judged: a commit that was acknowledged is gone, a client saw \
+what is gone, two primaries acknowledge, a standby follows WAL that is not its own.
+
+| without | when | breaks | harm |
+| --- | --- | --- | --- |
+";
+
 impl Trial {
     /// Lives through it by that seed, without its guard if so said; what broke.
-    pub fn run(&self, seed: u64, guarded: bool) -> Option<Violation> {
+    pub fn run(&self, seed: u64, guarded: bool, harm_only: bool) -> Option<Violation> {
         let (servers, witnesses, count) = self.herd;
-        let life = Life::of(servers, witnesses, count, seed);
+        let mut life = Life {
+            harm_only,
+            ..Life::of(servers, witnesses, count, seed)
+        };
+        if self.guard == Guard::PublishBeforeEnforce {
+            life.desired.when_short = WhenShort::Degrade;
+        }
         let life = if guarded {
             life
         } else {
@@ -59,38 +83,40 @@ impl Trial {
         simulation.world.ledger.violation.clone()
     }
 
-    /// What breaks without the guard, and with which seed first.
-    pub fn noticed(&self) -> Option<(u64, Violation)> {
+    /// What breaks first without the guard.
+    pub fn noticed(&self) -> Option<Violation> {
         SEEDS
             .into_iter()
-            .find_map(|seed| Some((seed, self.run(seed, false)?)))
+            .find_map(|seed| self.run(seed, false, false))
+    }
+
+    /// Who comes to harm without the guard, if no step on the way there ends the trial.
+    pub fn harms(&self) -> Option<Violation> {
+        SEEDS
+            .into_iter()
+            .find_map(|seed| self.run(seed, false, true))
     }
 
     /// The page of guards, accidents and what then breaks.
     pub fn page() -> String {
-        let mut page = String::from(
-            "# What happens without each guard\n\n\
-             Made by `cargo xtask docs`. Each condition on which safety rests \
-             (`crates/core/src/guards.rs`) is left out in turn, in a simulated herd to which that \
-             accident happens; `crates/sim/tests/guards.rs` fails where nothing breaks, and where \
-             something breaks although no guard is left out.\n\n\
-             | without | when | breaks | as |\n| --- | --- | --- | --- |\n",
-        );
+        let mut page = String::from(PAGE);
+        let name = |violation: &Violation| {
+            let text = format!("{violation:?}");
+            let end = text.find(|c: char| !c.is_alphanumeric());
+            text[..end.unwrap_or(text.len())].to_owned()
+        };
         for guard in Guard::ALL {
             let trial = Trial::of(guard);
-            let (invariant, how) =
-                trial
-                    .noticed()
-                    .map_or((0, "nothing".to_owned()), |(_, broken)| {
-                        let name = format!("{broken:?}");
-                        let end = name.find(|c: char| !c.is_alphanumeric());
-                        (
-                            broken.invariant(),
-                            name[..end.unwrap_or(name.len())].to_owned(),
-                        )
-                    });
+            let step = trial.noticed().map_or_else(
+                || "nothing".to_owned(),
+                |broken| format!("I{} `{}`", broken.invariant(), name(&broken)),
+            );
+            let harm = trial.harms().map_or_else(
+                || "not seen".to_owned(),
+                |broken| format!("`{}`", name(&broken)),
+            );
             page.push_str(&format!(
-                "| `{guard:?}` | {} | I{invariant} | `{how}` |\n",
+                "| `{guard:?}` | {} | {step} | {harm} |\n",
                 trial.accident
             ));
         }
@@ -123,23 +149,33 @@ impl Trial {
                     (4300, Fault::PowerLoss(B, long)),
                 ],
             ),
-            Guard::PersistBeforeSaying
-            | Guard::PersistBeforePromoting
-            | Guard::StopRecruitedLeader
-            | Guard::PublishUntilRule => (
+            Guard::PersistBeforeSaying => (
+                "a recruit that can't sync its promise loses its power, and reads an old record when it is back; the former leader knows nothing of all that",
+                (3, 0, 1),
+                400,
+                forgetful_recruit(vec![(0, Fault::SyncFails(C, Duration::from_secs(1)))]),
+            ),
+            Guard::NeverFollowBelowPromise => (
+                "a recruit loses its power, and reads an old record when it is back; the former leader knows nothing of all that",
+                (3, 0, 1),
+                400,
+                forgetful_recruit(Vec::new()),
+            ),
+            Guard::PersistBeforePromoting | Guard::StopRecruitedLeader => (
                 "an operator wants a failover while the leader is well",
                 (3, 0, 1),
                 20,
                 vec![(0, failover(B))],
             ),
             Guard::CatchUpBeforeOpening => (
-                "a leader's server dies when nobody can take over",
+                "a leader's server dies when nobody can take over, is started in place, and dies with its host before the others are back",
                 (3, 0, 1),
                 100,
                 vec![
                     (0, Fault::PowerLoss(B, Duration::from_secs(12))),
                     (0, Fault::PowerLoss(C, Duration::from_secs(12))),
                     (300, Fault::KillServer(A)),
+                    (11_000, Fault::PowerLoss(A, long)),
                 ],
             ),
             Guard::StopReceivingBeforeAnswer => (
@@ -151,29 +187,51 @@ impl Trial {
                     (10, failover(B)),
                 ],
             ),
-            Guard::NeverFollowBelowPromise => (
-                "a recruit's agent is started anew, and reads an old record",
-                (3, 0, 1),
-                100,
-                vec![
-                    (0, Fault::OneWay(B, C, Duration::from_millis(10))),
-                    (0, failover(B)),
-                    (40, Fault::KillAgent(C)),
-                    (60, Fault::KillAgent(C)),
-                    (80, Fault::KillAgent(C)),
-                ],
-            ),
             Guard::PlaceholderUntilRule => (
                 "sessions that were open on the standby write as soon as it is promoted",
                 (3, 0, 1),
                 2,
                 vec![(0, failover(B))],
             ),
-            Guard::PublishBeforeEnforce | Guard::EnforceBeforeRule => (
-                "a standby is away for long, and comes back",
+            Guard::PublishBeforeEnforce => (
+                "two of three standbys are lost, then the store from the leader, just before it would ask for fewer; the two come back apart from the rest",
+                (4, 0, 2),
+                50,
+                vec![
+                    (0, Fault::PowerLoss(B, Duration::from_millis(5500))),
+                    (0, Fault::PowerLoss(C, Duration::from_millis(5500))),
+                    (0, Fault::Part(A, B, long)),
+                    (0, Fault::Part(A, C, long)),
+                    (0, Fault::Part(D, B, long)),
+                    (0, Fault::Part(D, C, long)),
+                    (4900, Fault::StoreUnreachable(A, long)),
+                    (4900, Fault::StoreUnreachable(D, long)),
+                ],
+            ),
+            Guard::PublishUntilRule => (
+                "commits shall wait for a standby that stands still, and all others die",
                 (3, 0, 1),
-                100,
-                vec![(0, Fault::PowerLoss(C, Duration::from_secs(8)))],
+                20,
+                alone_with(0),
+            ),
+            Guard::EnforceBeforeRule => (
+                "commits shall wait for a standby that stands still as soon as it has the rule, and all others die",
+                (3, 0, 1),
+                20,
+                alone_with(200),
+            ),
+            Guard::PublishMixture => (
+                "walsenders read a new policy at different times, and the leader dies together with the standby of which not all know yet that it counts no more",
+                (4, 0, 2),
+                2,
+                vec![
+                    (0, Fault::SlowReloads(Duration::from_secs(3))),
+                    (0, one_of(&["s0001", "s0002"])),
+                    (1990, Fault::Stall(B, Duration::from_millis(100))),
+                    (1990, Fault::Stall(C, Duration::from_millis(100))),
+                    (2000, Fault::PowerLoss(A, Duration::from_secs(6))),
+                    (2000, Fault::PowerLoss(D, Duration::from_secs(6))),
+                ],
             ),
             Guard::FollowOnlyOwnHistory => (
                 "a leader is cut off, and comes back when another leads",
@@ -218,4 +276,54 @@ impl Trial {
             faults,
         }
     }
+}
+
+/// An operator wants commits to wait for one of these.
+fn one_of(names: &[&str]) -> Fault {
+    let name = |name: &&str| name.parse().expect("a letter and digits are a name");
+    let desired = Desired {
+        method: SyncMethod::Any,
+        count: 1,
+        standbys: Some(names.iter().map(name).collect()),
+        when_short: WhenShort::Block,
+    };
+    Fault::Command(A, Command::SetPolicy(desired))
+}
+
+/// Commits shall wait for the second alone, which stands still from that millisecond on; settings
+/// are read late, and the other two die.
+fn alone_with(stalls: u64) -> Vec<(u64, Fault)> {
+    vec![
+        (0, Fault::SlowReloads(Duration::from_secs(5))),
+        (0, one_of(&["s0001"])),
+        (stalls, Fault::Stall(B, Duration::from_secs(6))),
+        (5000, Fault::PowerLoss(A, Duration::from_secs(8))),
+        (5000, Fault::PowerLoss(C, Duration::from_secs(8))),
+    ]
+}
+
+/// The third has answered the second, which does not get on because it does not reach the store;
+/// it loses its power, and comes back to what was, apart from all but the former leader.
+fn forgetful_recruit(besides: Vec<(u64, Fault)>) -> Vec<(u64, Fault)> {
+    let apart = Duration::from_secs(8);
+    let mut faults = vec![
+        (0, Fault::StoreUnreachable(A, apart)),
+        (0, Fault::Part(A, B, apart)),
+        (
+            0,
+            Fault::Command(
+                B,
+                Command::Failover {
+                    to: None,
+                    allow_loss: None,
+                },
+            ),
+        ),
+        (60, Fault::StoreUnreachable(B, Duration::from_secs(1))),
+        (300, Fault::PowerLoss(C, Duration::from_millis(20))),
+        (321, Fault::StoreUnreachable(C, apart)),
+        (321, Fault::Part(B, C, apart)),
+    ];
+    faults.extend(besides);
+    faults
 }

@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use manada_core::action::{Action, ActionId, Order};
-use manada_core::input::{Input, LeaderServer, Outcome};
+use manada_core::input::{Command, Input, LeaderServer, Outcome};
 use manada_core::lease::Lease;
+use manada_core::loss::LossBound;
 use manada_core::message::Message;
 use manada_core::node::Node;
-use manada_core::record::{Record, Revision, Versioned};
+use manada_core::reason::Reason;
+use manada_core::record::{Record, Versioned};
 use manada_core::server::{Promise, ServerFacts};
 use manada_core::timer::{Moment, Timer};
 
+use super::store::Swap;
 use super::{HostId, StoreFault, Violation, World};
 use crate::shared::Shared;
 
@@ -103,6 +106,7 @@ impl World {
     /// Its core is given something; what it orders is put where it is carried out from.
     pub fn feed(&mut self, host: HostId, input: Input, now: Moment) {
         let herd = self.herd.clone();
+        self.note_allowance(host, &input);
         let Some(agent) = &mut self.host_mut(host).agent else {
             return;
         };
@@ -160,6 +164,25 @@ impl World {
         }
     }
 
+    /// What an operator allows to be lost, from when an agent knows of it.
+    fn note_allowance(&mut self, host: HostId, input: &Input) {
+        if let Input::Command(Command::Failover {
+            allow_loss: Some(bound),
+            ..
+        }) = input
+            && self.agent(host).is_some()
+        {
+            let allowed = &mut self.ledger.make_mut().allowed_loss;
+            *allowed = match (*allowed, *bound) {
+                (Some(LossBound::Bytes(known)), LossBound::Bytes(bytes)) => {
+                    Some(LossBound::Bytes(known.max(bytes)))
+                }
+                (Some(LossBound::Any), _) => Some(LossBound::Any),
+                (Some(LossBound::Bytes(_)) | None, bound) => Some(bound),
+            };
+        }
+    }
+
     /// The daemon looks at its server.
     pub fn look(&mut self, host: HostId, now: Moment) {
         let facts = self.facts(host);
@@ -177,9 +200,14 @@ impl World {
 
     /// The daemon reads the store: the record, and the lease if there is one.
     pub fn read_store(&mut self, host: HostId, now: Moment) {
-        let record = self.store.record.clone();
+        let known = self.agent(host).and_then(|agent| agent.core.record());
+        let news = known.is_none_or(|known| known.revision < self.store.record.revision);
         let lease = self.store.lease.clone();
-        self.feed(host, Input::Record(record), now);
+        // An older record, or the same, changes nothing.
+        if news {
+            let record = self.store.record.clone();
+            self.feed(host, Input::Record(record), now);
+        }
         if let Some(lease) = lease {
             self.feed(host, Input::Lease(lease), now);
         }
@@ -278,13 +306,32 @@ impl World {
         self.done(host, action.id, Outcome::Done, now);
     }
 
+    /// The first of the promises can't be made durable.
+    pub fn fail_sync(&mut self, host: HostId, now: Moment) {
+        if let Some(action) = self.take(host, |agent| &mut agent.promise) {
+            self.done(host, action.id, Outcome::Failed, now);
+        }
+    }
+
+    /// Whether the first of the swaps has a leader who may lack what was acknowledged.
+    pub fn accepts_loss(&self, host: HostId) -> bool {
+        let first = self.agent(host).and_then(|agent| agent.store.front());
+        first.is_some_and(|action| matches!(action.reason, Reason::LossAccepted { .. }))
+    }
+
     /// The first of the swaps is carried out.
     pub fn carry_to_store(&mut self, host: HostId, fault: StoreFault, now: Moment) {
+        let accepts_loss = self.accepts_loss(host);
         let Some(action) = self.take(host, |agent| &mut agent.store) else {
             return;
         };
         if let Order::Swap { expected, record } = action.order {
-            let outcome = self.swap(expected, *record, fault);
+            let swap = Swap {
+                expected,
+                record: *record,
+                accepts_loss,
+            };
+            let outcome = self.swap(swap, fault);
             self.done(host, action.id, outcome, now);
         }
     }
@@ -324,8 +371,8 @@ impl World {
         if self.store.late.is_empty() {
             return;
         }
-        let (expected, record) = self.store.make_mut().late.remove(0);
-        self.swap_in(expected, record);
+        let swap = self.store.make_mut().late.remove(0);
+        self.swap_in(swap);
     }
 
     /// The outcome of an action is told.
@@ -343,35 +390,36 @@ impl World {
         queue(agent.make_mut()).pop_front()
     }
 
-    fn swap(&mut self, expected: Revision, record: Record, fault: StoreFault) -> Outcome {
+    fn swap(&mut self, swap: Swap, fault: StoreFault) -> Outcome {
         match fault {
             StoreFault::None => {
-                let swapped = self.swap_in(expected, record);
+                let swapped = self.swap_in(swap);
                 self.told(swapped)
             }
             StoreFault::AnswerLost => {
-                self.swap_in(expected, record);
+                self.swap_in(swap);
                 Outcome::Unknown
             }
             StoreFault::RequestLate => {
-                self.store.make_mut().late.push((expected, record));
+                self.store.make_mut().late.push(swap);
                 Outcome::Unknown
             }
             StoreFault::RequestLost => Outcome::Unknown,
         }
     }
 
-    fn swap_in(&mut self, expected: Revision, record: Record) -> bool {
-        let leader = record.leader.as_ref().map(|name| self.herd.host(name));
-        let epoch = record.epoch;
+    fn swap_in(&mut self, swap: Swap) -> bool {
+        let leader = swap.record.leader.as_ref().map(|name| self.herd.host(name));
+        let epoch = swap.record.epoch;
+        let accepts_loss = swap.accepts_loss;
         let former = self.store.record.clone();
-        let swapped = self.store.make_mut().swap(expected, record);
+        let swapped = self.store.make_mut().swap(swap.expected, swap.record);
         if let (true, Some(leader)) = (swapped, leader) {
             let ledger = self.ledger.make_mut();
             if *ledger.leaders.entry(epoch).or_insert(leader) != leader {
                 ledger.violated(Violation::TwoLeaders(epoch));
             }
-            self.check_swap(&former.value, leader);
+            self.check_swap(&former.value, leader, accepts_loss);
         }
         swapped
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use manada_core::loss::LossBound;
 use manada_core::position::Epoch;
 
 use super::HostId;
@@ -132,6 +133,8 @@ pub enum Fate {
     Unguarded,
     /// The connection broke, or the wait was cancelled.
     Unknown,
+    /// It was acknowledged, and given up within the bound that an operator set.
+    GivenUp,
 }
 
 /// A write, and where it is.
@@ -154,6 +157,11 @@ pub struct Ledger {
     pub leaders: BTreeMap<Epoch, HostId>,
     /// What was archived: by timeline and place.
     pub archive: BTreeMap<(u32, usize), Mark>,
+    /// What an operator has allowed to be lost in the choice of the next leader.
+    pub allowed_loss: Option<LossBound>,
+    /// The last reign whose leader was chosen although more may have been acknowledged: what
+    /// earlier leaders acknowledge still is given up.
+    pub given_up_before: Epoch,
     /// The first invariant that broke.
     pub violation: Option<Violation>,
     /// What is only a step towards harm is let pass, to see the harm.

@@ -25,7 +25,7 @@ use manada_model::NodeName;
 pub use self::agent::{Agent, Execution};
 pub use self::ledger::{Fate, Ledger, Violation, Written};
 pub use self::server::{Primary, Run, Server, Setting, Walsender};
-pub use self::store::{Store, StoreFault};
+pub use self::store::{Store, StoreFault, Swap};
 pub use self::wal::{Entry, Greeting, Mark, Wal, WriteId};
 use crate::shared::Shared;
 
@@ -78,6 +78,11 @@ impl Herd {
     /// All of them.
     pub fn hosts(&self) -> impl Iterator<Item = HostId> + use<> {
         (0..self.names.len()).map(|place| HostId(u16::try_from(place).unwrap_or(u16::MAX)))
+    }
+
+    /// How many of them are witnesses.
+    pub fn witnesses(&self) -> usize {
+        self.names.len() - usize::from(self.servers)
     }
 
     /// Its name.

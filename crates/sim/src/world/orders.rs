@@ -168,10 +168,10 @@ impl World {
             Stop::Immediate => self.server_mut(host).kill(),
         };
         if stop == Stop::Fast {
+            let source = self.host(host).server.clone();
             for standby in &standbys {
-                let wal = self.server(host).wal.clone();
                 let server = self.server_mut(*standby);
-                server.wal.receive(&wal, usize::MAX);
+                server.wal.receive(&source.wal, usize::MAX);
                 server.replayed = server.wal.length();
             }
         }
@@ -259,17 +259,17 @@ impl World {
     }
 
     fn fetch(&mut self, host: HostId, from: HostId, upto: u64) -> bool {
-        let source = self.server(from).wal.clone();
+        let source = self.host(from).server.clone();
         let upto = usize::try_from(upto).unwrap_or(usize::MAX);
         let server = self.server(host);
         let can = matches!(server.run, Run::Standby { .. })
-            && source.contains(server.wal.end())
-            && source.length() >= upto
+            && source.wal.contains(server.wal.end())
+            && source.wal.length() >= upto
             && self.linked(host, from);
         if can {
             let entries = upto.saturating_sub(server.wal.length());
             let server = self.server_mut(host);
-            server.wal.receive(&source, entries);
+            server.wal.receive(&source.wal, entries);
             server.replayed = server.wal.length();
         }
         can

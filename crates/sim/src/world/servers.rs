@@ -188,6 +188,8 @@ impl World {
         server.wal.receive(&source.wal, entries_max);
         server.replayed = server.wal.length();
         let length = server.wal.length();
+        // Else changing the leader's server would copy it.
+        drop(source);
         if let Some(primary) = self.server_mut(leader).primary_mut()
             && let Some(sender) = primary.walsenders.get_mut(&host)
         {
@@ -269,14 +271,17 @@ impl World {
         }
     }
 
-    /// The wait of the oldest commit is cancelled: its client sees a warning that proves nothing.
-    pub fn cancel(&mut self, host: HostId) {
+    /// The wait of the oldest commit is cancelled, if one waits: its client sees a warning that
+    /// proves nothing.
+    pub fn cancel(&mut self, host: HostId) -> bool {
         if let Some(primary) = self.server_mut(host).primary_mut()
             && !primary.waiting.is_empty()
         {
             let (id, _) = primary.waiting.remove(0);
             self.nobody_knows(vec![id]);
+            return true;
         }
+        false
     }
 
     pub(super) fn nobody_knows(&mut self, writes: Vec<WriteId>) {

@@ -13,7 +13,18 @@ pub struct Store {
     /// The last sign of life.
     pub lease: Option<Lease>,
     /// Swaps whose outcome is not known, and which may still happen.
-    pub late: Vec<(Revision, Record)>,
+    pub late: Vec<Swap>,
+}
+
+/// A request to swap the record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Swap {
+    /// What is there.
+    pub expected: Revision,
+    /// What shall be there.
+    pub record: Record,
+    /// Whether its leader was chosen although it may lack what was acknowledged.
+    pub accepts_loss: bool,
 }
 
 /// How a request to the store can end.

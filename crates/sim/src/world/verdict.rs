@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use manada_core::loss::LossBound;
 use manada_core::policy::Published;
 use manada_core::position::{Epoch, Rule};
 use manada_core::record::{MemberRole, Record};
 use manada_core::server::{Enforced, Gate};
 use manada_model::NodeName;
 
-use super::ledger::{Fate, Violation, Written};
+use super::ledger::{Fate, Violation};
 use super::server::{Run, Server, Setting};
 use super::wal::WriteId;
 use super::{HostId, World};
@@ -21,21 +22,27 @@ impl World {
         let record = &self.store.record.value;
         let epoch = self.reign(by);
         let fenced = record.leader.is_some() && record.epoch > epoch;
+        let given_up = epoch < self.ledger.given_up_before;
         let published = record.policies.iter().any(|published| {
             published.leader == *self.herd.name(by) && !published.policy.is_synchronous()
         });
         let successor = record.leader.as_ref().map(|name| self.herd.host(name));
-        let successor = successor.map(|leader| self.server(leader).wal.clone());
+        // Shared, not copied: nothing below changes a server.
+        let successor = successor.map(|leader| self.host(leader).server.clone());
         let ruled = self.quorum_of_any(by, |server| server.wal.rule().epoch >= epoch);
         let ledger = self.ledger.make_mut();
-        for id in writes {
+        for id in &writes {
+            let id = *id;
             let written = ledger.get_mut(id);
             written.fate = fate;
             // An answer that was under way may come late: its standby had the commit before it was
             // recruited.
             let mark = written.mark;
-            let kept = successor.as_ref().is_some_and(|wal| wal.contains(mark));
+            let kept = successor
+                .as_ref()
+                .is_some_and(|server| server.wal.contains(mark));
             match fate {
+                Fate::Acknowledged if given_up && !kept => written.fate = Fate::GivenUp,
                 Fate::Acknowledged if fenced && !kept => {
                     ledger.violated(Violation::AcknowledgedTooLate { by, write: id });
                 }
@@ -49,10 +56,14 @@ impl World {
                 Fate::Unguarded if fenced => {
                     ledger.violated(Violation::AcknowledgedTooLate { by, write: id });
                 }
-                Fate::Acknowledged | Fate::Unguarded | Fate::Waiting | Fate::Unknown => {}
+                Fate::Acknowledged
+                | Fate::Unguarded
+                | Fate::Waiting
+                | Fate::Unknown
+                | Fate::GivenUp => {}
             }
         }
-        self.check_leader();
+        self.check_writes(writes);
     }
 
     /// The epoch in which a primary acknowledges.
@@ -141,7 +152,7 @@ impl World {
     /// The record was swapped for one with a leader: who may lead leads, what is no longer
     /// published has a successor whose rule is where it must be, and no more is given up than is
     /// allowed (I1, I2, I4).
-    pub(super) fn check_swap(&mut self, former: &Record, leader: HostId) {
+    pub(super) fn check_swap(&mut self, former: &Record, leader: HostId, accepts_loss: bool) {
         let record = self.store.record.value.clone();
         let role = record.members.get(self.herd.name(leader));
         if !matches!(role, Some(MemberRole::Server { priority: 1.. })) {
@@ -150,8 +161,13 @@ impl World {
                 .violated(Violation::UnfitLeader(leader));
         }
         if former.leader.is_none() {
-            self.check_cover(former, leader);
-            self.check_loss(former, &record, leader);
+            let allowed = self.ledger.make_mut().allowed_loss.take();
+            if accepts_loss {
+                self.check_loss(former, &record, leader, allowed);
+            }
+            if !accepts_loss || allowed.is_none() {
+                self.check_cover(former, leader);
+            }
         }
         let dropped = former.policies.len() > record.policies.len();
         let [published] = record.policies.as_slice() else {
@@ -191,6 +207,49 @@ impl World {
         }
     }
 
+    /// How much is known to be given up: by itself, or as an operator allowed.
+    fn check_loss(
+        &mut self,
+        former: &Record,
+        record: &Record,
+        leader: HostId,
+        allowed: Option<LossBound>,
+    ) {
+        let bound = allowed.unwrap_or(LossBound::Bytes(self.herd.limits.loss_bytes_max));
+        if let (Some(lease), Some(reign)) = (&self.store.lease, record.reigns.last()) {
+            let bytes = lease.flush_lsn.bytes_since(reign.began_at.flush_lsn);
+            let led = former
+                .policies
+                .iter()
+                .any(|published| published.leader == lease.leader);
+            let too_many = match bound {
+                LossBound::Bytes(most) => bytes > most,
+                LossBound::Any => false,
+            };
+            if led && lease.flush_lsn.is_valid() && too_many {
+                self.ledger
+                    .make_mut()
+                    .violated(Violation::LostTooMuch(leader));
+            }
+        }
+        self.give_up(record.epoch, leader);
+    }
+
+    /// What that leader lacks is lost, as was allowed.
+    fn give_up(&mut self, epoch: Epoch, leader: HostId) {
+        let chosen = self.host(leader).server.clone();
+        let ledger = self.ledger.make_mut();
+        ledger.given_up_before = epoch;
+        for written in &mut ledger.writes {
+            if !chosen.wal.contains(written.mark) {
+                written.shown = false;
+                if written.fate == Fate::Acknowledged {
+                    written.fate = Fate::GivenUp;
+                }
+            }
+        }
+    }
+
     /// A leader whose clients are in writes a rule: it is in force already (I4).
     pub(super) fn check_rule(&mut self, host: HostId, rule: &Rule) {
         let server = self.server(host);
@@ -214,23 +273,6 @@ impl World {
         }
     }
 
-    /// How much of an asynchronous leader's WAL is known to be given up.
-    fn check_loss(&mut self, former: &Record, record: &Record, leader: HostId) {
-        let alone = |published: &&Published| !published.policy.is_synchronous();
-        let Some(lost) = former.policies.iter().find(alone) else {
-            return;
-        };
-        let (Some(lease), Some(reign)) = (&self.store.lease, record.reigns.last()) else {
-            return;
-        };
-        let bytes = lease.flush_lsn.bytes_since(reign.began_at.flush_lsn);
-        if lease.leader == lost.leader && bytes > self.herd.limits.loss_bytes_max {
-            self.ledger
-                .make_mut()
-                .violated(Violation::LostTooMuch(leader));
-        }
-    }
-
     /// Clients see through the open gate what survived the last recovery.
     pub(super) fn show(&mut self, host: HostId, end: usize) {
         let guarded = !self
@@ -243,9 +285,9 @@ impl World {
         if !guarded {
             return;
         }
-        let wal = self.server(host).wal.clone();
+        let server = self.host(host).server.clone();
         for written in &mut self.ledger.make_mut().writes {
-            if written.mark.length <= end && wal.contains(written.mark) {
+            if written.mark.length <= end && server.wal.contains(written.mark) {
                 written.shown = true;
             }
         }
@@ -254,16 +296,21 @@ impl World {
 
     /// A server whose gate is open archives what it has.
     pub(super) fn archive(&mut self, host: HostId) {
-        let wal = self.server(host).wal.clone();
-        let key = (wal.timeline(), wal.length());
+        let wal = &self.server(host).wal;
+        let (key, end) = ((wal.timeline(), wal.length()), wal.end());
         let ledger = self.ledger.make_mut();
-        if *ledger.archive.entry(key).or_insert(wal.end()) != wal.end() {
+        if *ledger.archive.entry(key).or_insert(end) != end {
             ledger.violated(Violation::ArchivedTwice(host));
         }
     }
 
     /// Whether the server of the record's leader has everything that clients rely on.
     pub(super) fn check_leader(&mut self) {
+        self.check_writes((0..self.ledger.next().0).map(WriteId));
+    }
+
+    /// Whether the server of the record's leader has what of these clients rely on.
+    fn check_writes(&mut self, writes: impl IntoIterator<Item = WriteId>) {
         let record = &self.store.record.value;
         let Some(leader) = record.leader.as_ref().map(|name| self.herd.host(name)) else {
             return;
@@ -274,19 +321,20 @@ impl World {
             return;
         }
         let wal = &self.server(leader).wal;
-        let lacks = |(_, written): &(WriteId, &Written)| {
+        let lacked = writes.into_iter().find(|write| {
+            let written = self.ledger.get(*write);
             (written.fate == Fate::Acknowledged || written.shown) && !wal.contains(written.mark)
+        });
+        let Some(write) = lacked else {
+            return;
         };
-        let found = self.ledger.iter().find(lacks);
-        let violation = found.map(|(write, written)| match written.fate {
+        let violation = match self.ledger.get(write).fate {
             Fate::Acknowledged => Violation::LostWrite { leader, write },
-            Fate::Unguarded | Fate::Waiting | Fate::Unknown => {
+            Fate::Unguarded | Fate::Waiting | Fate::Unknown | Fate::GivenUp => {
                 Violation::LostSight { leader, write }
             }
-        });
-        if let Some(violation) = violation {
-            self.ledger.make_mut().violated(violation);
-        }
+        };
+        self.ledger.make_mut().violated(violation);
     }
 
     /// Notes if a leader whose policies count has commits wait for something else (I4).
