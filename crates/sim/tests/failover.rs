@@ -89,3 +89,28 @@ fn a_switchover_ends_at_the_one_that_was_named() {
         assert_eq!(record.leader.as_ref(), Some(&to));
     });
 }
+
+#[test]
+fn a_rejoin_that_another_election_overtakes_is_tried_again_soon() {
+    let failover = |host| {
+        let command = Command::Failover {
+            to: None,
+            allow_loss: None,
+        };
+        Fault::Command(host, command)
+    };
+    for seed in 1..=100 {
+        let mut simulation = herd(seed);
+        simulation.run_until(Duration::from_secs(60));
+        simulation.endure(&[
+            (AT_ONCE, Fault::Isolate(LEADER, Duration::from_secs(6))),
+            (Duration::from_millis(7000), failover(STANDBY)),
+            (Duration::from_millis(8000), failover(HostId(2))),
+        ]);
+        // A rewind takes three seconds at most, and so does the pause after one that failed.
+        let end = simulation.now + Duration::from_secs(15);
+        simulation.run_until(end);
+        assert_eq!(simulation.world.ledger.violation, None, "seed {seed}");
+        assert!(simulation.is_whole(), "seed {seed}");
+    }
+}

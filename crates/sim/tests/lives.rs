@@ -7,21 +7,24 @@ use std::time::Duration;
 use manada_sim::simulation::{Happening, Life, Outcome, live};
 
 /// How many lives of an hour each.
-const HOURS: u64 = 1000;
+const HOURS: u32 = 1000;
 
 /// The first life's seed. `cargo xtask sim --seed N --hours 1` lives one of them again.
 const SEED: u64 = 1;
 
+/// What happens less often in all of them counts as not having been tried.
+const SELDOM: u64 = 20;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Lives so many hours by the seeds from there on, on all cores.
-fn lives(first: u64, hours: u64) -> Outcome {
+fn lives(first: u64, hours: u32) -> Outcome {
     let next = AtomicU64::new(first);
     let some = || {
         let mut sum = Outcome::default();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + hours {
+            if seed >= first + u64::from(hours) {
                 return sum;
             }
             match live(&Life::usual(seed, HOUR)) {
@@ -44,11 +47,11 @@ fn lives(first: u64, hours: u64) -> Outcome {
 #[test]
 fn herds_live_through_their_faults_for_a_thousand_hours() {
     let sum = lives(SEED, HOURS);
-    assert!(sum.lived >= HOUR * u32::try_from(HOURS).unwrap());
-    assert!(sum.faults >= 30 * HOURS, "{} faults", sum.faults);
+    assert!(sum.lived >= HOUR * HOURS);
+    assert!(sum.faults >= 30 * u64::from(HOURS), "{} faults", sum.faults);
     let missing: Vec<_> = Happening::ALL
         .into_iter()
-        .filter(|happening| sum.counts.of(*happening) < HOURS / 50)
+        .filter(|happening| sum.counts.of(*happening) < SELDOM)
         .collect();
     assert!(missing.is_empty(), "hardly ever: {missing:?}");
 }
@@ -61,8 +64,8 @@ fn time_that_is_passed_over_changes_nothing() {
             skips: false,
             ..passing.clone()
         };
-        let mut passed = live(&passing).unwrap();
-        let lived = live(&living).unwrap();
+        let mut passed = live(&passing).expect("nothing goes wrong");
+        let lived = live(&living).expect("nothing goes wrong");
         assert!(passed.skipped > HOUR / 20, "seed {seed}");
         assert_eq!(lived.skipped, Duration::ZERO);
         passed.skipped = Duration::ZERO;

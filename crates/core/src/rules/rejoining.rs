@@ -161,6 +161,8 @@ impl Ladder {
     pub(crate) fn anew(&self) -> Ladder {
         Ladder {
             cleansed: self.cleansed,
+            // A try that is under way ends in the new reign: how long it took is counted from here.
+            began: self.began,
             ..Ladder::default()
         }
     }

@@ -240,6 +240,8 @@ impl World {
         let chosen = self.host(leader).server.clone();
         let ledger = self.ledger.make_mut();
         ledger.given_up_before = epoch;
+        // The next promotion may take a timeline id that the lost reign has archived under.
+        ledger.archive.retain(|_, mark| chosen.wal.contains(*mark));
         for written in &mut ledger.writes {
             if !chosen.wal.contains(written.mark) {
                 written.shown = false;
@@ -273,16 +275,17 @@ impl World {
         }
     }
 
+    /// Whether nothing that is acknowledged may be given up.
+    fn is_guarded(&self) -> bool {
+        let published = &self.store.record.value.policies;
+        published
+            .iter()
+            .all(|published| published.policy.is_synchronous())
+    }
+
     /// Clients see through the open gate what survived the last recovery.
     pub(super) fn show(&mut self, host: HostId, end: usize) {
-        let guarded = !self
-            .store
-            .record
-            .value
-            .policies
-            .iter()
-            .any(|published| !published.policy.is_synchronous());
-        if !guarded {
+        if !self.is_guarded() {
             return;
         }
         let server = self.host(host).server.clone();
@@ -296,6 +299,9 @@ impl World {
 
     /// A server whose gate is open archives what it has.
     pub(super) fn archive(&mut self, host: HostId) {
+        if !self.is_guarded() {
+            return;
+        }
         let wal = &self.server(host).wal;
         let (key, end) = ((wal.timeline(), wal.length()), wal.end());
         let ledger = self.ledger.make_mut();
