@@ -6,8 +6,9 @@ use manada_core::attainable::attainable;
 use manada_core::input::{Command, Input};
 use manada_core::server::{Enforced, Gate};
 
-use super::events::{Event, Simulation};
+use super::events::Simulation;
 use super::fault::Fault;
+use super::queue::Event;
 use crate::world::{HostId, Setting};
 
 /// How long after an agent was told to restart it ends.

@@ -1,17 +1,16 @@
 //! What happens when: events in simulated time around the world.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use manada_core::input::{Input, LeaderServer, StoreState};
-use manada_core::message::Message;
 use manada_core::record::Revision;
 use manada_core::timer::Moment;
 
 use super::dice::Dice;
 use super::happening::{Counts, Happening};
-use crate::shared::Shared;
+use super::machine::{Busy, Machine};
+use super::queue::{Due, Event};
 use crate::world::{Execution, HostId, StoreFault, World};
 
 /// How often an agent looks at its server although nothing tells it that there is news.
@@ -58,78 +57,6 @@ pub struct Simulation {
     sequence: u64,
 }
 
-/// What is simulated of a host beyond its state.
-#[derive(Clone, Debug, Default, Hash)]
-pub(super) struct Machine {
-    /// Nothing happens on it before.
-    pub(super) stands_until: Duration,
-    /// Its agent does nothing before.
-    pub(super) agent_stands_until: Duration,
-    /// No timer of its agent fires before.
-    pub(super) clock_stands_until: Duration,
-    /// What is ordered of its server fails before.
-    pub(super) orders_fail_until: Duration,
-    /// No promise of its agent becomes durable before.
-    pub(super) syncs_fail_until: Duration,
-    /// It loses its power when it is about to make a promise durable.
-    pub(super) dies_at_promise: bool,
-    /// It has no power.
-    pub(super) off: bool,
-    /// It does not reach the store.
-    pub(super) store_unreachable: bool,
-    /// Counts the agent's lives.
-    pub(super) life: u32,
-    pub(super) busy: Busy,
-    /// When the policy that is being enforced is given up.
-    pub(super) enforce_until: Duration,
-    pub(super) deadman: Option<Moment>,
-    /// When a timer of its agent is due.
-    pub(super) wakes_at: Option<Duration>,
-    /// When its agent looks at its server.
-    pub(super) looks_at: Option<Duration>,
-}
-
-/// What of an agent is under way.
-#[derive(Clone, Copy, Debug, Default, Hash)]
-pub(super) struct Busy {
-    pub(super) server: bool,
-    pub(super) store: bool,
-    pub(super) renewal: bool,
-    pub(super) promise: bool,
-    pub(super) probe: bool,
-    pub(super) read: bool,
-    pub(super) receive: bool,
-    pub(super) connect: bool,
-}
-
-/// An event and its time; the earliest is the greatest.
-#[derive(Clone, Debug)]
-pub(super) struct Due {
-    pub(super) due: Duration,
-    pub(super) sequence: u64,
-    pub(super) event: Event,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Due) -> Ordering {
-        (other.due, other.sequence).cmp(&(self.due, self.sequence))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
 /// Who is next. What recurs has a place of its own beside the queue, since it is put off or brought
 /// forward all the time.
 enum Turn {
@@ -137,27 +64,6 @@ enum Turn {
     Wake(HostId),
     Look(HostId),
     Client,
-}
-
-#[derive(Clone, Debug, Hash)]
-pub(super) enum Event {
-    Sync(HostId, u32),
-    Swap(HostId, u32),
-    Renew(HostId, u32),
-    Obey(HostId, u32),
-    Probe(HostId, u32),
-    Read(HostId),
-    StoreSeen(HostId),
-    Letter(HostId, HostId, Shared<Message>),
-    Connect(HostId),
-    Receive(HostId),
-    Answer(HostId, HostId),
-    Reload(HostId, HostId),
-    Checkpointer(HostId),
-    Deadman(HostId),
-    AgentEnds(HostId),
-    AgentStarts(HostId),
-    LateSwap,
 }
 
 impl Simulation {

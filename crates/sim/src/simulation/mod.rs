@@ -6,8 +6,10 @@ mod events;
 mod fault;
 mod happening;
 mod life;
+mod machine;
 mod misfortune;
 mod progress;
+mod queue;
 mod rest;
 mod trial;
 

@@ -6,8 +6,10 @@ use manada_core::action::{Order, Rung, Stop};
 use manada_core::input::LeaderServer;
 use manada_core::record::Mode;
 
-use super::events::{Busy, Event, Simulation};
+use super::events::Simulation;
 use super::happening::Happening;
+use super::machine::Busy;
+use super::queue::Event;
 use crate::world::{Execution, HostId};
 
 /// How long a policy may take to be in force.

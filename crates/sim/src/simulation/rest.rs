@@ -3,7 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::events::{Event, Machine, Simulation};
+use super::events::Simulation;
+use super::machine::Machine;
+use super::queue::Event;
 use crate::world::{Agent, Host};
 
 /// What recurs has recurred after this time: whole numbers of beats (0.3 s) and of looks (0.5 s)

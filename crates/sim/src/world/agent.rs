@@ -10,7 +10,7 @@ use manada_core::loss::LossBound;
 use manada_core::message::Message;
 use manada_core::node::Node;
 use manada_core::reason::Reason;
-use manada_core::record::{Record, Versioned};
+use manada_core::record::{Record, Revision, Versioned};
 use manada_core::server::{Promise, ServerFacts};
 use manada_core::timer::{Moment, Timer};
 
