@@ -5,6 +5,7 @@ pub mod clock;
 pub mod control;
 mod daemon;
 pub mod deadman;
+mod door;
 mod founding;
 pub mod glance;
 pub mod health;

@@ -5,26 +5,22 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use manada_herd::Home;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 
 use super::desk::{Asker, Desk};
 use super::socket;
+use crate::door::take_in;
 
 /// How many commands may ask at once.
 const CONNECTIONS_MAX: usize = 32;
 
 /// How long a request's head may take, and how long a connection may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long the pause is when no connection can be accepted, as when files have run out.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// An open socket.
 #[derive(Debug)]
@@ -62,26 +58,8 @@ impl ControlListener {
 
     /// Answers, until it is dropped.
     pub(crate) async fn serve(self, desk: Desk) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let place = Arc::clone(&places)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            match self.socket.accept().await {
-                Ok((stream, _)) => {
-                    let desk = desk.clone();
-                    tokio::spawn(async move {
-                        let _place = place;
-                        converse(stream, desk).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no command can be accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            }
-        }
+        let converse = |stream| converse(stream, desk.clone());
+        take_in(&self.socket, CONNECTIONS_MAX, "commands", converse).await;
     }
 }
 

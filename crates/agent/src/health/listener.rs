@@ -13,11 +13,12 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::answer::{Answer, Body, Known};
 use super::metrics;
 use crate::clock;
+use crate::door::take_in;
 use crate::glance::{Glance, Who};
 use crate::peers::Book;
 
@@ -26,9 +27,6 @@ const CONNECTIONS_MAX: usize = 128;
 
 /// How long a request's head may take, and how long a connection may be idle.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long the pause is when no connection can be accepted, as when files have run out.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// An open port.
 #[derive(Debug)]
@@ -66,26 +64,8 @@ impl HealthListener {
 
     /// Answers, until it is dropped.
     pub async fn serve(self, sources: Sources) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let place = Arc::clone(&places)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            match self.socket.accept().await {
-                Ok((stream, _)) => {
-                    let sources = sources.clone();
-                    tokio::spawn(async move {
-                        let _place = place;
-                        converse(stream, sources).await;
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no question about health can be accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                }
-            }
-        }
+        let converse = |stream| converse(stream, sources.clone());
+        take_in(&self.socket, CONNECTIONS_MAX, "health checks", converse).await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,11 +15,12 @@ use manada_core::message::Message;
 use manada_core::obstacle::Obstacle;
 use manada_model::NodeName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::identity::node_named;
 use super::{Letter, MESSAGE_BYTES_MAX, MESSAGES};
 use crate::control::{Asker, Desk};
+use crate::door::take_in;
 
 /// How many connections may be open at once.
 const CONNECTIONS_MAX: usize = 64;
@@ -33,9 +33,6 @@ const HEAD_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long a request's body may take.
 const BODY_WITHIN: Duration = Duration::from_secs(2);
-
-/// How long the pause is when no connection can be accepted, as when files have run out.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What came in.
 #[derive(Debug)]
@@ -83,31 +80,17 @@ impl Listener {
 
     /// Takes in what comes, for as long as somebody receives it.
     pub(crate) async fn serve(self, desk: Desk) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            let place = Arc::clone(&places)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
-            let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
-                () = desk.received.closed() => return,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "no connection of a peer can be accepted");
-                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-                    continue;
-                }
-            };
+        let converse = |stream| {
             let desk = desk.clone();
-            tokio::spawn(async move {
-                let _place = place;
+            async move {
                 if let Err(error) = converse(stream, desk).await {
                     tracing::debug!(%error, "a connection of a peer ended");
                 }
-            });
+            }
+        };
+        tokio::select! {
+            () = take_in(&self.socket, CONNECTIONS_MAX, "peers", converse) => {}
+            () = desk.received.closed() => {}
         }
     }
 }

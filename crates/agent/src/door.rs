@@ -1,0 +1,68 @@
+//! Taking in connections, no more at a time than there are places.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// How long the pause is when no connection can be accepted, as when files have run out.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Where connections come in.
+pub(crate) trait Door {
+    /// A connection.
+    type Stream: Send + 'static;
+
+    /// The next one.
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Ok(TcpListener::accept(self).await?.0)
+    }
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(UnixListener::accept(self).await?.0)
+    }
+}
+
+/// Converses with all who come, each in a task of its own, until it is dropped. Who comes when all
+/// `places` are taken waits. `from` says in the log whose connections they are.
+pub(crate) async fn take_in<D: Door, C>(
+    door: &D,
+    places: usize,
+    from: &'static str,
+    converse: impl Fn(D::Stream) -> C,
+) where
+    C: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(places));
+    loop {
+        let place = Arc::clone(&places)
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        match door.accept().await {
+            Ok(stream) => {
+                let conversation = converse(stream);
+                tokio::spawn(async move {
+                    let _place = place;
+                    conversation.await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, from, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
