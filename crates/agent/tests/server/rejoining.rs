@@ -7,6 +7,7 @@ use manada_agent::server::{OrderError, RejoinError};
 use manada_core::action::{Order, Rung, Stop};
 use manada_core::server::{Enforced, Gate, ServerFacts};
 use manada_model::Lsn;
+use manada_postgres::settings::FILE_NAME;
 use manada_testbed::{Outcome, Programs};
 use rustix::process::Signal;
 
@@ -212,11 +213,15 @@ pub(crate) fn data_that_somebody_has_removed_is_cloned_with_the_nodes_own_settin
         n2.done(Order::Stop(Stop::Fast)).await;
         let own = "SELECT current_setting('cluster_name') || ' ' || current_setting('port')";
         let expected = format!("{} {}", n2.node.file.name, n2.node.file.port);
-        for leaves_an_empty_directory in [false, true] {
+        for left in [None, Some(""), Some("pg_ident.conf"), Some(FILE_NAME)] {
             let data = &n2.node.file.data_directory;
             fs::remove_dir_all(data).expect("removed");
-            if leaves_an_empty_directory {
+            if let Some(left) = left {
                 fs::create_dir(data).expect("made");
+                let of_n1 = n1.node.file.data_directory.join(left);
+                if of_n1.is_file() {
+                    fs::copy(of_n1, data.join(left)).expect("left");
+                }
             }
             assert_eq!(n2.look().await, ServerFacts::Unusable);
             n2.done(Order::Rejoin {

@@ -45,9 +45,11 @@ impl Shared {
             contents: Vec::new(),
         }];
         let own = self.own_configuration()?;
-        let settings_file = self.node.file.settings_file();
-        let lost = own.is_empty() && settings_file.starts_with(&self.node.file.data_directory);
-        files.extend(own.into_iter().map(|(path, text)| ExtraFile {
+        let lost = self.has_lost_its_settings(&own);
+        let own = own
+            .into_iter()
+            .filter(|(path, _)| !lost || path != FILE_NAME);
+        files.extend(own.map(|(path, text)| ExtraFile {
             path,
             contents: text.into_bytes(),
         }));
@@ -66,6 +68,18 @@ impl Shared {
         let cloned = manada_wal::clone::run(request, |_| {}).await;
         cloned.map_err(RejoinError::from)?;
         Ok(exchange(&beside, &data_directory)?)
+    }
+
+    /// Whether the node's settings lay in the data directory, and are not there: none are, or those
+    /// of the server that it was cloned from.
+    fn has_lost_its_settings(&self, own: &[(String, String)]) -> bool {
+        let file = &self.node.file;
+        if !file.settings_file().starts_with(&file.data_directory) {
+            return false;
+        }
+        let settings = own.iter().find(|(path, _)| path == FILE_NAME);
+        let name = format!("cluster_name = '{}'", file.name);
+        !settings.is_some_and(|(_, text)| file.adopted || text.contains(&name))
     }
 
     /// Removes the data that a clone has replaced. Its server runs by now.
