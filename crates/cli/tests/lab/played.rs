@@ -74,7 +74,7 @@ pub(crate) fn a_killed_primary_is_replaced_before_the_students_eyes() -> Outcome
         "en",
         &[
             "3 agents watch the herd",
-            "$ manada run --store sqlite:",
+            "$ manada run --store sqlite:…/herd.store",
             "$ kill -9 ",
             "SELECT count(*) FROM test_failover;",
             "rows that were acknowledged are there",
@@ -88,7 +88,7 @@ pub(crate) fn a_killed_primary_is_replaced_in_spanish_too() -> Outcome {
         "es",
         &[
             "3 agentes vigilan la manada",
-            "$ manada run --store sqlite:",
+            "$ manada run --store sqlite:…/herd.store",
             "$ kill -9 ",
             "SELECT count(*) FROM test_failover;",
             "filas confirmadas, todas",

@@ -15,6 +15,9 @@ use crate::error::Failure;
 /// The herd's record, in the lab's directory.
 const STORE: &str = "herd.store";
 
+/// How an agent is started, as it is shown: where the lab is, is known.
+pub(crate) const COMMAND_SHOWN: &str = "manada run --store sqlite:…/herd.store";
+
 /// Where the lab's herd has its record, as `manada run --store` takes it.
 pub(crate) fn store_of(home: &LabHome) -> String {
     format!("sqlite:{}", home.path().join(STORE).display())

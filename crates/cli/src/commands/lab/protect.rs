@@ -64,7 +64,7 @@ async fn start_agents(
         let arguments = agents::first_arguments(&server.node, &location, doors);
         agents::start(&server.node, &arguments)?;
         if used.is_empty() {
-            used.push(Used::command(format!("manada run --store {location}")));
+            used.push(Used::command(agents::COMMAND_SHOWN));
         }
     }
     let store = open_store(herd, &location).await?;
