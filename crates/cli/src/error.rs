@@ -133,6 +133,11 @@ impl Failure {
         Failure::new(Exit::FetchFailed, what)
     }
 
+    /// `wal fetch` does not know, and a standby need not.
+    pub(crate) fn not_fetched(what: impl fmt::Display) -> Failure {
+        Failure::new(Exit::FoundWrong, what)
+    }
+
     /// `wal push` is for later.
     pub(crate) fn not_now(what: impl fmt::Display) -> Failure {
         Failure::new(Exit::NotNow, what)

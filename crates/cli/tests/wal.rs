@@ -11,6 +11,7 @@ trials![
     what_a_server_archives_another_recovers,
     the_servers_are_told_apart_absence_and_failure,
     a_node_that_does_not_lead_archives_nothing,
+    a_standby_starts_and_follows_while_its_archive_is_away,
 ];
 
 /// The program where the servers' user can run it, and an archive they can write to.
@@ -167,5 +168,22 @@ fn a_node_that_does_not_lead_archives_nothing() -> Outcome {
         primary.query("SELECT 1");
         place.archive().join(&segment).exists()
     });
+    Ok(())
+}
+
+fn a_standby_starts_and_follows_while_its_archive_is_away(programs: Programs) -> Outcome {
+    let place = Place::new();
+    fs::remove_dir(place.archive()).expect("removed");
+    let primary = TestServer::start(&programs);
+    let standby = TestServer::with(&programs)
+        .setting("restore_command", place.command("fetch %f %p"))
+        .start_standby_of(&primary, "away");
+    primary.query("CREATE TABLE seen AS SELECT 42 AS number");
+    wait_until("it follows", || {
+        standby
+            .try_query("SELECT number FROM seen")
+            .is_ok_and(|rows| rows.len() == 1)
+    });
+    assert!(standby.log().contains("the archive"), "{}", standby.log());
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::panic::catch_unwind;
 use std::path::PathBuf;
 
 use manada_herd::Home;
-use manada_wal::archive::{Fetched, Pushed, fetch, push};
+use manada_wal::archive::{Fetched, Pushed, fetch, is_for_standby, push};
 
 use crate::error::{Failure, Outcome};
 
@@ -50,7 +50,7 @@ struct PushArgs {
 ///
 /// Ends with 0 when the file was delivered, with 1 when the archive is there and has no such
 /// file, and with 200 whatever else goes wrong: the server takes codes up to 125 for "not there",
-/// which ends a recovery.
+/// which ends a recovery. A standby is told 1 then, too: it asks its primary, and would stop at 200.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -103,6 +103,7 @@ fn run_fetch(args: &FetchArgs) -> Result<Outcome, Failure> {
         Ok(Fetched::Delivered) => Ok(Outcome::Done),
         // Said by the exit code alone: a standby asks every few seconds.
         Ok(Fetched::Absent) => Ok(Outcome::FoundWrong),
+        Err(error) if is_for_standby(&args.target) => Err(Failure::not_fetched(error)),
         Err(error) => Err(Failure::fetch_failed(error)),
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! # Exit codes
 //! The server reads a `restore_command`'s exit code as: 0 delivered; 1 to 125 *not in the
-//! archive*, which ends a recovery; above 125 a failure, which stops it. So [`EXIT_ABSENT`] is
-//! for proven absence alone, and whatever else goes wrong is [`EXIT_FETCH_FAILED`]. An
+//! archive*, which ends a recovery; above 125 a failure, which stops the server. So [`EXIT_ABSENT`]
+//! is for proven absence alone, and whatever else goes wrong is [`EXIT_FETCH_FAILED`]. A standby is
+//! told the former in either case ([`is_for_standby`]): it asks its primary then. An
 //! `archive_command` only has to exit with 0 when the file is safe.
 //!
 //! Sources: `RestoreArchivedFile` in `xlogarchive.c`, `pgarch.c`, and the manual's "Continuous
@@ -33,6 +34,14 @@ pub const EXIT_DELIVERED: u8 = 0;
 
 /// `restore_command`'s exit code for a file that is proven not to be in the archive.
 pub const EXIT_ABSENT: u8 = 1;
+
+/// Whether a file that is wanted at `target` (the server's `%p`) is for a standby. What the archive
+/// does not have, that one gets from its primary, and it never ends its recovery by itself; if it were
+/// stopped instead, no standby could start while its archive is away.
+pub fn is_for_standby(target: &Path) -> bool {
+    let wal_directory = target.parent().unwrap_or(Path::new(""));
+    wal_directory.join("../standby.signal").exists()
+}
 
 /// `restore_command`'s exit code for everything else. Below 128 a shell and above it signals
 /// have meanings of their own; 200 has none.
