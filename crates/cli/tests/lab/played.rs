@@ -61,7 +61,7 @@ fn snapshot(language: &str) -> Outcome {
     settings.add_filter(r"pid = \d+;\s+→", "pid = [pid]; →");
     settings.add_filter(r"bin /\S+", "bin [directory]");
     // A standby that has just answered may have no lag to tell yet.
-    settings.add_filter(r"caught up · \[time\]", "caught up");
+    settings.add_filter(r"caught up( · \[time\])? +", "caught up    ");
     // The drawing is as wide as the lag it tells.
     settings.add_filter(" {4,}", "    ");
     settings.add_filter("─{4,}", "────");
