@@ -1,18 +1,18 @@
 //! Benchmarks: `cargo xtask bench --help`.
 
 mod agent;
+mod client;
 mod clone;
 mod core;
 mod failover;
 mod lab;
+mod processor;
 mod stall;
 mod status;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-
-pub(crate) use lab::build;
 
 /// What is measured.
 #[derive(Subcommand)]
@@ -33,14 +33,42 @@ pub(crate) enum Bench {
     Status(status::Arguments),
 }
 
+/// Measures, and prints what came of it.
+#[allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a benchmark is for"
+)]
 pub(crate) fn run(bench: &Bench) -> ExitCode {
-    match bench {
-        Bench::Agent(arguments) => agent::run(arguments),
-        Bench::Clone(arguments) => clone::run(arguments),
-        Bench::Core => core::run(),
-        Bench::Failover(arguments) => failover::run(arguments),
-        Bench::Lab(arguments) => lab::run(arguments),
-        Bench::Stall(arguments) => stall::run(arguments),
-        Bench::Status(arguments) => status::run(arguments),
+    let report = match bench {
+        Bench::Agent(arguments) => arguments.measure(),
+        Bench::Clone(arguments) => arguments.measure(),
+        Bench::Core => core::measure(),
+        Bench::Failover(arguments) => arguments.measure(),
+        Bench::Lab(arguments) => arguments.measure(),
+        Bench::Stall(arguments) => arguments.measure(),
+        Bench::Status(arguments) => arguments.measure(),
+    };
+    match report {
+        Ok(report) => {
+            println!("{}", report.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The one in the middle, or what is between the two; not a number of none.
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle), sorted.len() % 2) {
+        (Some(one), 1) => *one,
+        (Some(upper), _) => (sorted[middle - 1] + upper) / 2.0,
+        (None, _) => f64::NAN,
     }
 }

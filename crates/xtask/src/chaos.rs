@@ -16,7 +16,7 @@ use manada_model::MajorVersion;
 use manada_testbed::chaos::{Chaos, Event, Kind, Verdict};
 use manada_testbed::{Programs, Shape};
 
-use crate::bench::build;
+use crate::program::Program;
 use tally::Tally;
 
 /// What `cargo xtask chaos` takes.
@@ -50,9 +50,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     tally: Option<PathBuf>,
 
-    /// The program to try [default: built from here, as it is shipped].
-    #[arg(long, value_name = "PROGRAM")]
-    manada: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 
     /// Where logs and journals are kept when a promise was broken.
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
@@ -82,10 +81,7 @@ impl Arguments {
             None => Programs::any(),
         };
         let programs = programs.map_err(|missing| missing.to_string())?;
-        let manada = match &self.manada {
-            Some(manada) => manada.clone(),
-            None => build()?,
-        };
+        let manada = self.program.path()?;
         let seed = self.seed.unwrap_or_else(now);
         let kinds = self.kinds()?;
         println!(

@@ -4,6 +4,7 @@ mod bench;
 mod chaos;
 mod docs;
 mod model;
+mod program;
 mod sim;
 mod tidy;
 

@@ -2,25 +2,17 @@
 //!
 //! Herds of several sizes, with an etcd of three members on the first hosts, and no clients.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a benchmark is for"
-)]
+#![allow(clippy::print_stderr, reason = "it says how far it is")]
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use manada_testbed::{EtcdCluster, HerdNode, Programs, ProtectedHerd};
 
-use super::lab::build;
-
-/// The ticks of a second in `/proc/PID/stat` (`USER_HZ`, the same on all of Linux's machines here).
-const TICKS_PER_SECOND: f64 = 100.0;
+use super::processor::{Of, seconds};
+use crate::program::Program;
 
 /// How long a herd that is whole has until it is at rest.
 const SETTLES_IN: Duration = Duration::from_secs(10);
@@ -36,9 +28,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', default_values_t = [3], value_parser = clap::value_parser!(u8).range(1..=30))]
     nodes: Vec<u8>,
 
-    /// The program to measure [default: built from here, as it is shipped].
-    #[arg(long, value_name = "PROGRAM")]
-    manada: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// How much of a counter came in a second.
@@ -49,26 +40,10 @@ struct Rates {
     received_bytes: f64,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match arguments.measure() {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("bench agent: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Arguments {
-    fn measure(&self) -> Result<String, String> {
+    pub(super) fn measure(&self) -> Result<String, String> {
         let programs = Programs::any().map_err(|error| error.to_string())?;
-        let manada = match &self.manada {
-            Some(manada) => manada.clone(),
-            None => build()?,
-        };
+        let manada = self.program.path()?;
         let mut report = "| nodes | agent of | of one core | RSS | PSS |\n\
              | ---: | --- | ---: | ---: | ---: |\n"
             .to_owned();
@@ -94,21 +69,21 @@ impl Arguments {
         report: &mut String,
         traffic: &mut String,
     ) -> Result<(), String> {
-        let ticks = |node: &HerdNode| ticks(pid(node)?);
+        let at_work = |node: &HerdNode| seconds(Of::Process(pid(node)?));
         let before = herd
             .nodes()
             .iter()
-            .map(ticks)
+            .map(at_work)
             .collect::<Result<Vec<_>, _>>()?;
         let counted = Rates::counters(herd.etcd());
         let begun = Instant::now();
         sleep(Duration::from_secs(u64::from(self.seconds)));
-        let seconds = begun.elapsed().as_secs_f64();
-        let rates = Rates::counters(herd.etcd()).since(&counted, seconds);
+        let passed = begun.elapsed().as_secs_f64();
+        let rates = Rates::counters(herd.etcd()).since(&counted, passed);
         let primary = herd.primary().name();
         let count = herd.nodes().len();
         for (node, before) in herd.nodes().iter().zip(before) {
-            let busy = (ticks(node)? - before) / TICKS_PER_SECOND / seconds;
+            let busy = (at_work(node)? - before) / passed;
             let (rss, pss) = memory(pid(node)?)?;
             let role = match node.name() == primary {
                 true => "the primary",
@@ -157,23 +132,10 @@ fn pid(node: &HerdNode) -> Result<u32, String> {
     node.agent_pid().ok_or_else(ended)
 }
 
-/// The processor time of a process, user and system (proc(5), fields 14 and 15).
-fn ticks(pid: u32) -> Result<f64, String> {
-    let stat = read(&Path::new("/proc").join(pid.to_string()).join("stat"))?;
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |number: usize| fields.get(number - 3)?.parse::<f64>().ok();
-    let (user, system) = ticks(14).zip(ticks(15)).ok_or("no processor time")?;
-    Ok(user + system)
-}
-
 /// The memory of a process, and its share of it, in MiB.
 fn memory(pid: u32) -> Result<(f64, f64), String> {
-    let said = read(
-        &Path::new("/proc")
-            .join(pid.to_string())
-            .join("smaps_rollup"),
-    )?;
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let said = fs::read_to_string(&path).map_err(|error| format!("can't read {path}: {error}"))?;
     let mib = |name: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(name))?;
         let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
@@ -181,8 +143,4 @@ fn memory(pid: u32) -> Result<(f64, f64), String> {
     };
     let memory = mib("Rss:").zip(mib("Pss:"));
     memory.ok_or_else(|| format!("no memory of process {pid}"))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))
 }

@@ -1,25 +1,26 @@
 //! `cargo xtask bench core`: how long one decision takes in a herd of a thousand.
 
-#![allow(clippy::print_stderr, reason = "printing is what a benchmark is for")]
+use std::process::Command;
 
-use std::process::{Command, ExitCode};
+use crate::program::build_release;
 
-/// Runs the core's own example as it is shipped: optimised.
-pub(crate) fn run() -> ExitCode {
-    let ran = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "--release", "--package", "manada-core"])
-        .args(["--example", "thousand"])
-        .current_dir(crate::repository())
-        .status();
-    match ran {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        Ok(status) => {
-            eprintln!("bench core: {status}");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("bench core: {error}");
-            ExitCode::FAILURE
-        }
+/// What the core's own example says, as it is shipped: optimised.
+pub(super) fn measure() -> Result<String, String> {
+    let example = build_release(
+        "manada-core",
+        &["--example", "thousand"],
+        "examples/thousand",
+    )?;
+    let output = Command::new(&example)
+        .output()
+        .map_err(|error| format!("can't run {}: {error}", example.display()))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(format!(
+            "{} ended with {}:\n{}",
+            example.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )),
     }
 }

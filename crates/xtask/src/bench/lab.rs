@@ -5,21 +5,18 @@
 //! reports that part itself (`machine_work_ms`: all its time from its first instruction to the end
 //! of that switch, but for the steps that only demonstrate); the script does nothing else.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a benchmark is for"
-)]
+#![allow(clippy::print_stderr, reason = "it says how far it is")]
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, Output};
 use std::time::Instant;
 
-use crate::repository;
+use super::median;
+use crate::program::Program;
 
 const SCRIPT: &str = include_str!("lab.sh");
 
@@ -38,9 +35,8 @@ pub(crate) struct Arguments {
     )]
     pg: PathBuf,
 
-    /// The program to measure [default: built from here, as it is shipped].
-    #[arg(long, value_name = "PROGRAM")]
-    manada: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 
     /// Where both work; it should be on a real disk.
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
@@ -53,25 +49,9 @@ struct Figures {
     script: Vec<f64>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match arguments.measure() {
-        Ok(report) => {
-            print!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("bench lab: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Arguments {
-    fn measure(&self) -> Result<String, String> {
-        let manada = match &self.manada {
-            Some(program) => program.clone(),
-            None => build()?,
-        };
+    pub(super) fn measure(&self) -> Result<String, String> {
+        let manada = self.program.path()?;
         let place = self
             .directory
             .join(format!("manada-bench-lab.{}", std::process::id()));
@@ -190,23 +170,6 @@ impl Arguments {
     }
 }
 
-/// Builds the product as it is shipped, and says where it is.
-pub(crate) fn build() -> Result<PathBuf, String> {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--release", "--package", "manada"])
-        .current_dir(repository());
-    let status = cargo
-        .status()
-        .map_err(|error| format!("cargo can't be run: {error}"))?;
-    if !status.success() {
-        return Err("cargo build --release failed".to_owned());
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository().join("target"), PathBuf::from);
-    Ok(target.join("release/manada"))
-}
-
 /// Whom a server runs as where we are root, as the lab chooses.
 fn server_user() -> Result<Option<(u32, u32)>, String> {
     if !rustix::process::geteuid().is_root() {
@@ -265,15 +228,4 @@ fn free_ports() -> Result<[u16; 2], String> {
         .and_then(|one| Ok((bind()?, one)))
         .and_then(|(other, one)| Ok([port(&one)?, port(&other)?]))
         .map_err(|error| format!("no free port: {error}"))
-}
-
-fn median(times: &[f64]) -> f64 {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    }
 }

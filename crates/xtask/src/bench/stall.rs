@@ -4,35 +4,24 @@
 //! processor stands still for a moment, while a client writes. A failover would be seen by another
 //! primary, or by another timeline of the same one.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a benchmark is for"
-)]
+#![allow(clippy::print_stderr, reason = "it says how far it is")]
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use manada_testbed::checker::{History, Recorder};
+use manada_testbed::checker::History;
 use manada_testbed::faults::Partition;
-use manada_testbed::workload::{Site, TABLE, Workload};
 use manada_testbed::{HerdNode, Programs, ProtectedHerd, Shape};
 
-use super::failover::round::{MANNERS, WARM_UP, written};
-use super::lab::build;
+use super::client;
+use crate::program::Program;
 
 /// How long a stall takes: no reason for a failover.
 const STALL: Duration = Duration::from_millis(1500);
 
 /// How long a failover might still begin afterwards: longer than a lease.
 const AFTERMATH: Duration = Duration::from_millis(2500);
-
-/// How long a herd may take to be whole.
-const WHOLE_MAX: Duration = Duration::from_secs(120);
 
 /// What `cargo xtask bench stall` takes.
 #[derive(Debug, clap::Args)]
@@ -41,9 +30,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     rounds: u16,
 
-    /// The program to measure [default: built from here, as it is shipped].
-    #[arg(long, value_name = "PROGRAM")]
-    manada: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// What stands still.
@@ -61,26 +49,10 @@ struct Outcome {
     failed_over: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match arguments.measure() {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("bench stall: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Arguments {
-    fn measure(&self) -> Result<String, String> {
+    pub(super) fn measure(&self) -> Result<String, String> {
         let programs = Programs::any().map_err(|error| error.to_string())?;
-        let manada = match &self.manada {
-            Some(manada) => manada.clone(),
-            None => build()?,
-        };
+        let manada = self.program.path()?;
         let herd = ProtectedHerd::start_to_fail(&manada, &programs, Shape::Blocking)
             .map_err(|error| error.to_string())?;
         herd.prepare_for_clients();
@@ -142,26 +114,16 @@ impl Part {
 
 fn suffer(herd: &ProtectedHerd, part: Part) -> Result<Outcome, String> {
     let whole = || {
-        let whole = herd.become_whole(WHOLE_MAX);
+        let whole = herd.become_whole(client::AWAY_MAX);
         whole.map_err(|why| format!("the herd is not whole: {why}\n{}", herd.last_words()))
     };
     whole()?;
     let primary = herd.primary();
-    primary.try_sql(&format!("TRUNCATE {TABLE}"))?;
     let before = (primary.name(), timeline(primary)?);
-    let recorder = Arc::new(Recorder::new());
-    let site = Site {
-        host: herd.client().clone(),
-        servers: herd.servers(),
-        writers: 1,
-        readers: 0,
-        settled: false,
-    };
-    let workload = Workload::start(vec![site], MANNERS, &recorder);
-    written(&recorder, WARM_UP, Duration::ZERO)?;
+    let (workload, recorder) = client::begin(herd)?;
     part.stall(primary);
     sleep(AFTERMATH);
-    written(&recorder, WARM_UP, recorder.now())?;
+    client::wrote_since(&recorder, recorder.now())?;
     workload.stop();
     whole()?;
     let primary = herd.primary();

@@ -7,22 +7,18 @@
 //! primary acknowledged and the first of the new one. After each round the log of the client is
 //! held against what is there, and the next one begins when the herd is whole.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a benchmark is for"
-)]
+#![allow(clippy::print_stderr, reason = "it says how far it is")]
 
 mod patroni;
 mod report;
-pub(super) mod round;
+mod round;
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use manada_testbed::{HerdNode, Programs, ProtectedHerd};
 
-use super::lab::build;
+use crate::program::Program;
 use report::Figures;
 
 /// The hosts of each herd.
@@ -55,9 +51,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Fault::ALL)]
     faults: Vec<Fault>,
 
-    /// The program to measure [default: built from here, as it is shipped].
-    #[arg(long, value_name = "PROGRAM")]
-    manada: Option<PathBuf>,
+    #[command(flatten)]
+    program: Program,
 }
 
 /// What happens to the primary.
@@ -120,26 +115,12 @@ struct Measured {
     herd: ProtectedHerd,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    match arguments.measure() {
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("bench failover: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 impl Arguments {
-    fn measure(&self) -> Result<String, String> {
+    pub(super) fn measure(&self) -> Result<String, String> {
         let programs = Programs::any().map_err(|error| error.to_string())?;
-        let manada = match &self.manada {
-            Some(program) => program.clone(),
-            None if self.rounds == 0 => PathBuf::new(),
-            None => build()?,
+        let manada = match self.rounds {
+            0 => PathBuf::new(),
+            1.. => self.program.path()?,
         };
         if self.peer {
             patroni::install()?;

@@ -1,29 +1,14 @@
 //! One fault, from a whole herd to a whole herd.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use manada_testbed::checker::{History, Recorder};
+use manada_testbed::checker::History;
 use manada_testbed::faults::Partition;
-use manada_testbed::workload::{Manners, Site, TABLE, Workload};
 use manada_testbed::{HerdNode, poll_until};
 
+use super::super::client::{self, AWAY_MAX};
 use super::{Fault, Measured};
-
-/// How the client behaves: it retries soon, and gives up what is not answered.
-pub(in crate::bench) const MANNERS: Manners = Manners {
-    connect_max: Duration::from_millis(500),
-    statement_max: Duration::from_secs(1),
-    pause: Duration::from_millis(2),
-    retry_pause: Duration::from_millis(20),
-};
-
-/// How many writes are acknowledged before the fault, and after it.
-pub(in crate::bench) const WARM_UP: usize = 50;
-
-/// How long the herd may take until a write is acknowledged again, and until it is whole.
-const AWAY_MAX: Duration = Duration::from_secs(120);
 
 /// What came of a round.
 #[derive(Clone, Copy, Debug)]
@@ -68,18 +53,7 @@ impl Measured {
             return Err("no standby may take over".to_owned());
         }
         let primary = herd.primary();
-        primary.try_sql(&format!("TRUNCATE {TABLE}"))?;
-
-        let recorder = Arc::new(Recorder::new());
-        let site = Site {
-            host: herd.client().clone(),
-            servers: herd.servers(),
-            writers: 1,
-            readers: 0,
-            settled: false,
-        };
-        let workload = Workload::start(vec![site], MANNERS, &recorder);
-        written(&recorder, WARM_UP, Duration::ZERO)?;
+        let (workload, recorder) = client::begin(herd)?;
 
         if store_leader && !herd.etcd().make_leader(primary.host()) {
             return Err("etcd's leader can't be moved".to_owned());
@@ -97,7 +71,7 @@ impl Measured {
                 herd.last_words()
             ));
         }
-        written(&recorder, WARM_UP, at)?;
+        client::wrote_since(&recorder, at)?;
         workload.stop();
         if let Some(partition) = lost {
             partition.heal();
@@ -171,29 +145,6 @@ fn is_synchronous(primary: &HerdNode, node: &HerdNode) -> bool {
         node.name()
     ));
     state.as_deref() == Ok("t")
-}
-
-/// Waits for so many acknowledged writes that were asked for after that time.
-pub(in crate::bench) fn written(
-    recorder: &Recorder,
-    count: usize,
-    after: Duration,
-) -> Result<(), String> {
-    let came = poll_until(AWAY_MAX, || {
-        recorder.look(|history| {
-            let later = history
-                .acknowledged()
-                .filter(|write| write.invoked >= after);
-            later.count() >= count
-        })
-    });
-    if came {
-        Ok(())
-    } else {
-        Err(format!(
-            "not {count} writes were acknowledged in {AWAY_MAX:?}"
-        ))
-    }
 }
 
 /// How long writes were away, once one is acknowledged again.
