@@ -22,7 +22,7 @@ const LOG_LINES_MAX: usize = 60;
 /// How often a primary may be started in place before another takes over.
 const KILLS_MAX: usize = 5;
 
-const NODES: [&str; 3] = ["n1", "n2", "n3"];
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 
 /// A herd whose agents run. They end before its servers do.
 pub(crate) struct Protected {
@@ -192,6 +192,22 @@ impl Protected {
         Path::new(&self.herd.home(node)).to_owned()
     }
 
+    /// A place for what a test leaves beside the nodes.
+    pub(crate) fn directory(&self) -> &Path {
+        self.herd.scratch.path()
+    }
+
+    /// The port of a node's server.
+    pub(crate) fn port(&self, node: &str) -> u16 {
+        let port = self.sql(node, "SHOW port");
+        port.parse().expect("a port")
+    }
+
+    /// The port on which its agent is asked about its health.
+    pub(crate) fn health_port(&self, node: &str) -> u16 {
+        self.agent(node).health_port
+    }
+
     pub(crate) fn sql(&self, node: &str, sql: &str) -> String {
         self.herd.sql(node, sql)
     }
@@ -212,7 +228,7 @@ impl Protected {
     }
 
     fn try_ask(&self, node: &str, method: &str, path: &str) -> std::io::Result<String> {
-        let port = self.agent(node).health_port;
+        let port = self.health_port(node);
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
         write!(

@@ -2,6 +2,7 @@
 //! should alone.
 
 mod herd;
+mod load_balancer;
 #[path = "../typed/mod.rs"]
 mod typed;
 
@@ -10,6 +11,7 @@ use std::fs;
 use manada_testbed::{Outcome, Programs, trials, wait_until};
 
 use herd::{Protected, status_of};
+use load_balancer::LoadBalancer;
 use typed::{manada, refused};
 
 trials![
@@ -19,6 +21,7 @@ trials![
     a_degraded_herd_says_since_when,
     a_lone_survivor_leads_once_an_operator_accepts_the_loss,
     health_checks_are_answered_as_patroni_answers,
+    haproxy_as_configured_for_patroni_finds_the_primary,
     what_would_not_be_safe_is_refused_with_its_reason,
 ];
 
@@ -181,6 +184,28 @@ fn health_checks_are_answered_as_patroni_answers() -> Outcome {
     assert_eq!(status_of(&options), 503);
     assert!(options.ends_with("\r\n\r\n"), "it has a body: {options}");
     assert_eq!(status_of(&herd.asked("n1", "POST", "/primary")), 405);
+    Ok(())
+}
+
+fn haproxy_as_configured_for_patroni_finds_the_primary() -> Outcome {
+    let herd = Protected::of_three(&Programs::any()?, "any");
+    let balancer = LoadBalancer::before(&herd)?;
+    wait_until("a write passes", || {
+        balancer.write("CREATE TABLE IF NOT EXISTS kept ()").is_ok()
+    });
+    let leader = herd.kill_until_replaced("n1");
+    let port = "SHOW port";
+    let expected = Ok(herd.port(leader).to_string());
+    wait_until("the new primary is found", || {
+        balancer.write(port) == expected
+            && balancer.write("CREATE TABLE IF NOT EXISTS more ()").is_ok()
+    });
+    wait_until("all standbys are read from, and nothing else", || {
+        let mut asked: Vec<_> = (0..4).map(|_| balancer.read(port)).collect();
+        asked.sort();
+        asked.dedup();
+        asked.len() == 2 && asked.iter().all(|port| port.is_ok() && *port != expected)
+    });
     Ok(())
 }
 
