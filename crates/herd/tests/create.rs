@@ -8,7 +8,6 @@ use std::time::Duration;
 use manada_herd::member::members;
 use manada_herd::{CreateError, Created, Home, NewHerd, Node, Survey, create};
 use manada_postgres::os_user::OsUser;
-use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find};
 use manada_postgres::{Conninfo, Session};
 use manada_testbed::{Outcome, Programs, Scratch, free_port, trials};
 
@@ -19,15 +18,6 @@ trials![
     hostile_paths_are_quoted_everywhere,
     members_that_are_remembered_are_asked_where_this_hosts_server_is_silent,
 ];
-
-fn server_programs(programs: &Programs) -> ServerPrograms {
-    let user = OsUser::for_new_server().expect("somebody runs servers");
-    let cache = Cache::of_this_user().expect("a cache");
-    find(&Wanted::Directory(programs.bin().to_owned()), &user, &cache)
-        .expect("they run")
-        .programs
-        .expect("they are there")
-}
 
 fn new_herd(home: &Path) -> NewHerd {
     NewHerd {
@@ -52,7 +42,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn made(programs: &Programs, new: &NewHerd) -> Created {
-    match create(&server_programs(programs), new, &|_| {}).await {
+    match create(&programs.as_server_programs(), new, &|_| {}).await {
         Ok(created) => created,
         Err(error) => panic!("{error}"),
     }
@@ -135,7 +125,7 @@ fn a_second_init_is_refused_and_an_interrupted_one_taken_up() -> Outcome {
     let mut new = new_herd(&scratch.path().join("home"));
     block_on(async {
         let first = made(&programs, &new).await;
-        let again = create(&server_programs(&programs), &new, &|_| {}).await;
+        let again = create(&programs.as_server_programs(), &new, &|_| {}).await;
         assert!(matches!(again, Err(CreateError::NodeExists { .. })));
 
         // As a killed run leaves it: the server up, the last files not written.
@@ -175,18 +165,18 @@ fn a_taken_port_and_a_foreign_data_directory_are_refused() -> Outcome {
     block_on(async {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         new.port = listener.local_addr().expect("bound").port();
-        let taken = create(&server_programs(&programs), &new, &|_| {}).await;
+        let taken = create(&programs.as_server_programs(), &new, &|_| {}).await;
         assert!(matches!(taken, Err(CreateError::Port(_))), "{taken:?}");
         assert!(!new.home.data().exists());
 
         let theirs = new.home.data().join("theirs");
         fs::create_dir_all(new.home.data()).expect("made");
         fs::write(&theirs, "data").expect("written");
-        let foreign = create(&server_programs(&programs), &new, &|_| {}).await;
+        let foreign = create(&programs.as_server_programs(), &new, &|_| {}).await;
         assert!(matches!(foreign, Err(CreateError::DataNotOurs { .. })));
         // What an unfinished join left is a standby.
         fs::write(new.home.path().join("unfinished"), "join\n/x\n").expect("written");
-        let standby = create(&server_programs(&programs), &new, &|_| {}).await;
+        let standby = create(&programs.as_server_programs(), &new, &|_| {}).await;
         assert!(matches!(standby, Err(CreateError::DataNotOurs { .. })));
         assert_eq!(fs::read_to_string(theirs).expect("still there"), "data");
     });
@@ -225,7 +215,7 @@ fn hostile_paths_are_quoted_everywhere() -> Outcome {
     let user = OsUser::for_new_server().expect("somebody runs servers");
     block_on(async {
         if manada_postgres::os_user::we_are_root() {
-            let refused = create(&server_programs(&programs), &new, &|_| {}).await;
+            let refused = create(&programs.as_server_programs(), &new, &|_| {}).await;
             let error = refused.expect_err("root's directory").to_string();
             assert!(error.contains("chown"), "{error}");
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use manada_model::MajorVersion;
 use manada_postgres::os_user::OsUser;
-use manada_postgres::programs::{Cache, Wanted, obtain};
+use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find, obtain};
 
 use crate::template;
 
@@ -64,6 +64,15 @@ impl Programs {
     /// The directory they are in.
     pub fn bin(&self) -> &Path {
         &self.bin
+    }
+
+    /// As the product knows them.
+    pub fn as_server_programs(&self) -> ServerPrograms {
+        let user = OsUser::for_new_server().expect("somebody runs servers");
+        let cache = Cache::of_this_user().expect("a cache");
+        let found = find(&Wanted::Directory(self.bin.clone()), &user, &cache);
+        let found = found.expect("they run");
+        found.programs.expect("they are there")
     }
 
     /// One of them.

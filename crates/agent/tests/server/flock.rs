@@ -16,7 +16,6 @@ use manada_herd::{Home, Member, NewHerd, Node, NodeFile, create, protection};
 use manada_model::{NodeName, SyncMethod};
 use manada_postgres::Session;
 use manada_postgres::os_user::OsUser;
-use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find};
 use manada_postgres::settings::{FILE_NAME, ManagedSettings, Setting};
 use manada_testbed::{PATIENCE, Programs, Scratch, free_port};
 use manada_wal::clone::{CloneRequest, CloneSlot, ExtraFile};
@@ -79,7 +78,7 @@ impl Flock {
     pub(crate) async fn of(programs: &Programs, standbys: usize) -> Flock {
         let scratch = Scratch::new();
         let first = new_herd(&scratch.path().join("n1"));
-        let programs = server_programs(programs);
+        let programs = programs.as_server_programs();
         let created = create(&programs, &first, &|_| {}).await;
         let leader = created.unwrap_or_else(|error| panic!("{error}")).node;
         let mut files = vec![leader];
@@ -298,15 +297,6 @@ impl Bird {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
     }
-}
-
-fn server_programs(programs: &Programs) -> ServerPrograms {
-    let user = OsUser::for_new_server().expect("somebody runs servers");
-    let cache = Cache::of_this_user().expect("a cache");
-    find(&Wanted::Directory(programs.bin().to_owned()), &user, &cache)
-        .expect("they run")
-        .programs
-        .expect("they are there")
 }
 
 fn new_herd(home: &Path) -> NewHerd {

@@ -8,7 +8,7 @@ use manada_postgres::Secret;
 use manada_postgres::initdb::{InitdbError, NewCluster, initdb};
 use manada_postgres::os_user::OsUser;
 use manada_postgres::process::{RunningServer, StartError, StartOptions, start};
-use manada_postgres::programs::{Cache, ServerPrograms, Wanted, find};
+use manada_postgres::programs::ServerPrograms;
 use manada_testbed::{Programs, Scratch, Session, free_port};
 
 /// How long the tests wait for a server.
@@ -24,16 +24,9 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(programs: &Programs) -> Home {
-        let user = OsUser::for_new_server().expect("somebody runs servers");
-        let cache = Cache::of_this_user().expect("a cache");
-        let wanted = Wanted::Directory(programs.bin().to_path_buf());
-        let programs = find(&wanted, &user, &cache)
-            .expect("usable programs")
-            .programs
-            .expect("the ones given");
         let home = Home {
             scratch: Scratch::new(),
-            programs,
+            programs: programs.as_server_programs(),
             port: free_port(),
             password: Secret::random(),
         };
