@@ -63,6 +63,10 @@ impl Node {
                 {
                     self.tenure.proven = None;
                 }
+                if self.is_unpublished(&primary.enforced) {
+                    // What is acknowledged meanwhile comes after the rule.
+                    self.tenure.rule = None;
+                }
                 let own = self.own_resignation().is_some();
                 if own {
                     self.resignation = None;
@@ -420,8 +424,10 @@ impl Node {
         let turn = known.is_none_or(|known| {
             known.value.epoch != record.value.epoch || known.value.leader != record.value.leader
         });
-        let republished =
-            known.is_none_or(|known| known.value.policies.last() != record.value.policies.last());
+        let republished = known.is_none_or(|known| {
+            let (former, now) = (&known.value.policies, &record.value.policies);
+            former.last() != now.last() || former.len() < now.len()
+        });
         if republished {
             // A rule counts for what was in force when it was written, not for the same policy later.
             self.tenure.rule = None;

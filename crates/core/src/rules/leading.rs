@@ -77,10 +77,10 @@ pub(super) const STOP_LAPSED: Rule = Rule {
     why: "nothing but time keeps an asynchronous leader from acknowledging",
     decide: |node| {
         let (facts, policy) = node.leads_with()?;
-        let asynchronous = !policy.is_synchronous() || acknowledges_alone(&facts.enforced);
+        let asynchronous = !policy.is_synchronous() || node.rests_on_time(&facts.enforced);
         let lapsed = node.has_fired(&Timer::LeaseEnds) && asynchronous;
         let stop = Order::Stop(Stop::Immediate);
-        let serves = facts.gate == Gate::Open || acknowledges_alone(&facts.enforced);
+        let serves = facts.gate == Gate::Open || node.rests_on_time(&facts.enforced);
         (lapsed && serves).then(|| node.order_server(stop, Reason::LeaseEnded))?
     },
 };
@@ -123,9 +123,9 @@ pub(super) const ARM_DEADMAN: Rule = Rule {
     name: "leading: arm the deadman",
     why: "an asynchronous leader is stopped in time, also if its agent is gone",
     decide: |node| {
-        let (_, policy) = node.leads_with()?;
+        let (facts, policy) = node.leads_with()?;
         let deadline = node.armed.get(&Timer::LeaseEnds).copied()?;
-        let due = !policy.is_synchronous()
+        let due = (!policy.is_synchronous() || node.rests_on_time(&facts.enforced))
             && node.lease_is_held
             && node.lanes.deadman.is_none()
             && node.lanes.deadline != Some(Some(deadline));
@@ -148,9 +148,9 @@ pub(super) const DISARM_DEADMAN: Rule = Rule {
         let needed = match &node.server {
             Some(ServerFacts::Primary(facts)) => {
                 acknowledges_alone(&facts.enforced)
-                    || node
-                        .leads_with()
-                        .is_some_and(|(_, policy)| !policy.is_synchronous())
+                    || node.leads_with().is_some_and(|(_, policy)| {
+                        !policy.is_synchronous() || node.rests_on_time(&facts.enforced)
+                    })
             }
             Some(ServerFacts::Starting | ServerFacts::Unresponsive) | None => node.was_primary,
             Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable | ServerFacts::Standby(_)) => {
@@ -269,7 +269,8 @@ impl Node {
         };
         let epoch = self.record.as_deref().map(|record| record.value.epoch);
         let begun = Some(facts.position.rule.epoch) == epoch;
-        let ends = policy.is_synchronous() || matches!(self.lanes.deadline, Some(Some(_)));
+        let ends = (policy.is_synchronous() && !self.rests_on_time(&facts.enforced))
+            || matches!(self.lanes.deadline, Some(Some(_)));
         if begun && ends {
             facts.position.flush_lsn
         } else {
@@ -308,6 +309,16 @@ impl Node {
     pub(crate) fn may_relax(&self, policy: &Policy) -> bool {
         policy.is_synchronous()
             || (self.lease_is_held && matches!(self.lanes.deadline, Some(Some(_))))
+    }
+
+    /// Whether nothing but time ends what that lets be acknowledged: it waits for nobody, or for
+    /// somebody whom no failover asks, since it was not published.
+    pub(crate) fn rests_on_time(&self, enforced: &Enforced) -> bool {
+        match enforced {
+            Enforced::Nobody => false,
+            Enforced::Foreign => true,
+            Enforced::Policy(policy) => !policy.is_synchronous() || !self.publishes(policy),
+        }
     }
 
     /// Whether the reign is the founder's, which has clients from the beginning.

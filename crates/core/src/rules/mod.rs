@@ -113,6 +113,7 @@ pub const RULES: &[Rule] = &[
     handover::STOP,
     handover::STOP_STALLED,
     wishes::GRANT,
+    policy_change::PUBLISH_FOREIGN,
     policy_change::PUBLISH,
     policy_change::ENFORCE,
     policy_change::WRITE_RULE,

@@ -37,6 +37,33 @@ pub(super) const PUBLISH: Rule = Rule {
     },
 };
 
+pub(super) const PUBLISH_FOREIGN: Rule = Rule {
+    name: "policy: publish that a foreign one is in force",
+    why: "who knows whom its commits wait for? Nobody but their leader is sure to have them",
+    decide: |node| {
+        let (facts, _) = node.leads_with()?;
+        let record = node.member_record()?;
+        if !node.is_unpublished(&facts.enforced) || !node.store_is_free() {
+            return None;
+        }
+        let alone = Published {
+            leader: node.name.clone(),
+            policy: Policy::asynchronous(),
+        };
+        if record.policies.contains(&alone) {
+            return None;
+        }
+        // The last one stays the one to be put in force.
+        let mut policies = vec![alone];
+        policies.extend(record.policies.iter().cloned());
+        let next = Record {
+            policies,
+            ..record.clone()
+        };
+        Some(node.swap(next, Reason::PolicyForeign))
+    },
+};
+
 pub(super) const ENFORCE: Rule = Rule {
     name: "policy: put it in force",
     why: "commits wait for what is published",
@@ -57,9 +84,10 @@ pub(super) const ENFORCE: Rule = Rule {
         if !begun || (in_force && proven) || rule_first || !node.may_relax(policy) {
             return None;
         }
-        let reason = match &facts.enforced {
-            Enforced::Foreign => Reason::PolicyForeign,
-            Enforced::Nobody | Enforced::Policy(_) => Reason::PolicyChange,
+        let reason = if node.is_unpublished(&facts.enforced) {
+            Reason::PolicyForeign
+        } else {
+            Reason::PolicyChange
         };
         if facts.gate == Gate::Open || node.is_ready_to_acknowledge() {
             let enforce = Order::Enforce(Enforced::Policy(policy.clone()));
@@ -202,6 +230,25 @@ impl Node {
         Record {
             policies,
             ..record.clone()
+        }
+    }
+
+    /// Whether that policy is published for this leader.
+    pub(crate) fn publishes(&self, policy: &Policy) -> bool {
+        let own =
+            |published: &Published| published.leader == self.name && published.policy == *policy;
+        self.member_record()
+            .is_some_and(|record| record.policies.iter().any(own))
+            || !self.guards.has(Guard::PublishBeforeEnforce)
+    }
+
+    /// Whether commits wait for what was never published for this leader: for what somebody else
+    /// has set.
+    pub(crate) fn is_unpublished(&self, enforced: &Enforced) -> bool {
+        match enforced {
+            Enforced::Nobody => false,
+            Enforced::Foreign => true,
+            Enforced::Policy(policy) => !self.publishes(policy),
         }
     }
 

@@ -70,6 +70,8 @@ pub(crate) struct Server {
     pub(crate) was_primary: bool,
     pub(crate) recovery_end: usize,
     pub(crate) enforced: Enforced,
+    /// What somebody else has set, which wins over what is ordered.
+    pub(crate) overridden: Option<Enforced>,
     pub(crate) gate: Gate,
 }
 
@@ -152,6 +154,7 @@ impl Herd {
                 was_primary: leads,
                 recovery_end: 0,
                 enforced: Enforced::Policy(policy.clone()),
+                overridden: None,
                 gate: Gate::Open,
             };
             Host {
@@ -413,7 +416,7 @@ impl Herd {
                 host.server.runs,
                 host.server.follows,
                 host.server.gate,
-                host.server.enforced,
+                host.server.in_force(),
                 host.server.wal.iter().rev().take(4).collect::<Vec<_>>(),
                 host.core.timers(),
                 host.core.obstacles(),
@@ -564,7 +567,7 @@ impl Herd {
         let waiting = std::mem::take(&mut self.waiting);
         for (primary, end, value) in waiting {
             let server = &self.hosts[&primary].server;
-            let acknowledged = match &server.enforced {
+            let acknowledged = match server.in_force() {
                 Enforced::Nobody | Enforced::Foreign => false,
                 Enforced::Policy(policy) => {
                     let have = policy

@@ -2,6 +2,13 @@
 
 use super::*;
 
+impl Server {
+    /// What its commits wait for.
+    pub(crate) fn in_force(&self) -> &Enforced {
+        self.overridden.as_ref().unwrap_or(&self.enforced)
+    }
+}
+
 impl Herd {
     pub(super) fn finish(&mut self, name: &NodeName, action: Action) {
         let host = &self.hosts[name];
@@ -144,7 +151,8 @@ impl Herd {
             Order::StopReceiving => server.follows = None,
             Order::Follow { leader } => server.follows = Some(leader.clone()),
             Order::Promote => {
-                if server.runs != Runs::Standby || server.follows.is_some() {
+                let holds = server.overridden.is_none();
+                if server.runs != Runs::Standby || server.follows.is_some() || !holds {
                     return Outcome::Failed;
                 }
                 server.runs = Runs::Primary;
@@ -167,6 +175,9 @@ impl Herd {
                     return Outcome::Failed;
                 }
                 server.enforced = enforced.clone();
+                if server.in_force() != enforced {
+                    return Outcome::Failed;
+                }
                 self.acknowledge();
             }
             Order::SetGate(gate) => server.gate = *gate,
@@ -246,7 +257,7 @@ impl Herd {
             Runs::Primary => ServerFacts::Primary(PrimaryFacts {
                 position,
                 recovery_end_lsn: Lsn(server.recovery_end as u64),
-                enforced: server.enforced.clone(),
+                enforced: server.in_force().clone(),
                 gate: server.gate,
                 followers: self
                     .hosts
