@@ -102,8 +102,11 @@ impl Node {
         matches!(self.role, Some(MemberRole::Server { .. }))
     }
 
-    /// Where its WAL ends, if nothing more can come.
+    /// Where its WAL ends, if nothing more can come, and all of it came from leaders.
     pub(crate) fn last_word(&self) -> Option<Position> {
+        if self.was_promoted_by_hand() {
+            return None;
+        }
         match self.server.as_ref()? {
             ServerFacts::Stopped { .. } => self.clean_end(),
             ServerFacts::Standby(facts) => {
@@ -140,6 +143,26 @@ impl Node {
             Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable | ServerFacts::Standby(_))
             | None => false,
         }
+    }
+
+    /// Whether its server is a primary, or was one when it ran last, of a reign that was given to
+    /// another: somebody has promoted it, or taken its `standby.signal` away. What it has written
+    /// since has no rule before it, so that its position would be taken for one of the herd's.
+    pub(crate) fn was_promoted_by_hand(&self) -> bool {
+        let primary = match &self.server {
+            Some(ServerFacts::Primary(_)) => true,
+            Some(ServerFacts::Stopped { was_primary, .. }) => *was_primary,
+            Some(ServerFacts::Starting | ServerFacts::Unresponsive) => self.was_primary,
+            Some(ServerFacts::Unusable | ServerFacts::Standby(_)) | None => false,
+        };
+        let seen = self.rule_seen.unwrap_or_default().max(self.promise.rule);
+        let epoch = seen.epoch.max(Epoch::FIRST);
+        let set_out_to = self.promise.led.is_some_and(|led| led >= epoch);
+        let of_another = self.member_record().is_some_and(|record| {
+            let mut reigns = record.reigns.iter();
+            reigns.any(|reign| reign.epoch == epoch && reign.leader != self.name)
+        });
+        primary && !set_out_to && of_another
     }
 
     /// How many servers campaign before it, now that this one no longer leads.

@@ -192,6 +192,9 @@ impl Node {
         if self.store == StoreState::Unreachable {
             obstacles.push(Obstacle::StoreUnreachable);
         }
+        if self.was_promoted_by_hand() {
+            obstacles.push(Obstacle::PromotedByHand);
+        }
         match self.duty() {
             Duty::None => {}
             Duty::Recruit { epoch, by } => {

@@ -45,6 +45,9 @@ pub enum Obstacle {
     },
     /// A server of priority 0, or a witness.
     NeverLeads,
+    /// Somebody else than the agent has made its server a primary: it does not count, and is
+    /// cloned.
+    PromotedByHand,
     /// The recruits meet too few of those that may have acknowledged a commit.
     NotCovered {
         /// The policy that is not covered.

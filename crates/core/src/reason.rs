@@ -142,6 +142,8 @@ pub enum Reason {
         /// Who leads.
         leader: NodeName,
     },
+    /// Somebody else than the agent has made the server a primary.
+    PromotedByHand,
     /// There is no data that could be started.
     DataUnusable,
     /// The data was brought back into the leader's history.

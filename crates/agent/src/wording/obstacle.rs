@@ -26,6 +26,9 @@ pub fn sentence(obstacle: &Obstacle) -> String {
         Obstacle::NotMyTurn { before: 1 } => "another node campaigns first".to_owned(),
         Obstacle::NotMyTurn { before } => format!("{before} other nodes campaign first"),
         Obstacle::NeverLeads => "this node never leads".to_owned(),
+        Obstacle::PromotedByHand => "somebody else than the agent has made this node's server a \
+             primary: it counts for nothing in an election, and is cloned anew from the leader"
+            .to_owned(),
         Obstacle::NotCovered {
             published,
             recruits,
@@ -166,6 +169,9 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
             "what failed stands below and in its log; to try again at once: manada resume"
                 .to_owned()
         }
+        Obstacle::PromotedByHand => "bring the leader back; or, if this node's data is all that \
+             is left, have it count again: touch standby.signal in its data directory"
+            .to_owned(),
         Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()

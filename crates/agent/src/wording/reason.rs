@@ -108,6 +108,9 @@ pub fn sentence(reason: &Reason) -> String {
         Reason::ServerStopped => "the server did not run".to_owned(),
         Reason::PartOfHistory { leader } => format!("its WAL is a part of {leader}'s"),
         Reason::Diverged { leader } => format!("its WAL has parted from {leader}'s"),
+        Reason::PromotedByHand => {
+            "somebody else than the agent has made its server a primary".to_owned()
+        }
         Reason::DataUnusable => "there is no data that could be started".to_owned(),
         Reason::Rejoined => "its data was brought back into the leader's history".to_owned(),
         Reason::PromotionFailed => "its server could not be promoted".to_owned(),

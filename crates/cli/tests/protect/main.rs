@@ -18,6 +18,7 @@ trials![
     a_killed_primary_is_replaced_and_comes_back,
     a_killed_agent_costs_no_failover_and_takes_up_its_work,
     an_asynchronous_primary_without_its_agent_is_killed_and_replaced,
+    a_server_that_was_promoted_by_hand_is_cloned_anew,
     a_degraded_herd_says_since_when,
     a_lone_survivor_leads_once_an_operator_accepts_the_loss,
     health_checks_are_answered_as_patroni_answers,
@@ -82,6 +83,27 @@ fn an_asynchronous_primary_without_its_agent_is_killed_and_replaced() -> Outcome
         gone.is_err(),
         "its server went on beside {leader}: {gone:?}"
     );
+    Ok(())
+}
+
+fn a_server_that_was_promoted_by_hand_is_cloned_anew() -> Outcome {
+    let herd = Protected::of_three(&Programs::any()?, "any");
+    herd.sql("n2", "SELECT pg_promote()");
+    // Its agent may have stopped it by then.
+    herd.try_sql("n2", "CREATE TABLE ghost AS SELECT 1").ok();
+    let journal = herd.path("n2").join("agent/journal.jsonl");
+    wait_until("its agent clones it, and says why", || {
+        let said = fs::read_to_string(&journal).unwrap_or_default();
+        said.lines()
+            .any(|line| line.contains("\"rejoin\"") && line.contains("promoted_by_hand"))
+    });
+    herd.sql("n1", "CREATE TABLE kept AS SELECT 42 AS number");
+    wait_until("it has what its leader has, and nothing else", || {
+        let rows =
+            "SELECT number, to_regclass('ghost') FROM kept WHERE to_regclass('ghost') IS NULL";
+        herd.try_sql("n2", rows).as_deref() == Ok("42")
+    });
+    assert_eq!(herd.epoch("n1"), 1);
     Ok(())
 }
 

@@ -73,6 +73,7 @@ pub(super) const START: Rule = Rule {
         if !matches!(node.server, Some(ServerFacts::Stopped { .. }))
             || node.promise.epoch < epoch
             || !(node.is_automatic() || node.stopped_here)
+            || node.was_promoted_by_hand()
         {
             return None;
         }

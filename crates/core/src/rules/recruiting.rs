@@ -83,7 +83,7 @@ pub(super) const START: Rule = Rule {
         };
         let stopped = matches!(node.server, Some(ServerFacts::Stopped { .. }));
         let start = Order::StartStandby { follow: None };
-        (stopped && node.clean_end().is_none())
+        (stopped && node.clean_end().is_none() && !node.was_promoted_by_hand())
             .then(|| node.order_server(start, Reason::Recruiting { epoch }))?
     },
 };

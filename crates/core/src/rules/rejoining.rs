@@ -33,6 +33,9 @@ pub(super) const REJOIN: Rule = Rule {
         let (leader, diverged_at, rung) = node.next_rung()?;
         let reason = match &node.server {
             Some(ServerFacts::Unusable) => Reason::DataUnusable,
+            Some(ServerFacts::Stopped { .. }) if node.was_promoted_by_hand() => {
+                Reason::PromotedByHand
+            }
             Some(
                 ServerFacts::Stopped { .. }
                 | ServerFacts::Starting
@@ -129,6 +132,10 @@ impl Node {
             Some((Order::StartStandby { .. }, failures)) if *failures >= STARTS_MAX);
         if starts && matches!(self.server, Some(ServerFacts::Stopped { .. })) {
             return Some((leader.clone(), None, false));
+        }
+        // Its timeline may be any, also that of the leader: a rewind might find nothing to do.
+        if matches!(self.server, Some(ServerFacts::Stopped { .. })) && self.was_promoted_by_hand() {
+            return Some((leader.clone(), None, true));
         }
         if self.has_fired(&Timer::Starved) {
             return Some((leader.clone(), None, false));
