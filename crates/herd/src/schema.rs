@@ -99,6 +99,7 @@ impl Schema<'_> {
                 literal(&self.passwords.replication.scram_verifier())?,
                 literal(&self.passwords.monitor.scram_verifier())?,
             ),
+            SCHEMA.to_owned(),
             MEMBER_TABLE.to_owned(),
             RULE_TABLE.to_owned(),
             rewind_grants(self.replication_role)?,
@@ -196,9 +197,13 @@ fn role(name: &str, attributes: &str, purpose: &str) -> Result<String, Unquotabl
     ))
 }
 
-const MEMBER_TABLE: &str = "\
+const SCHEMA: &str = "\
 CREATE SCHEMA IF NOT EXISTS manada;
 COMMENT ON SCHEMA manada IS 'manada: who belongs to the herd';
+GRANT USAGE ON SCHEMA manada TO manada_monitor, manada_join;
+";
+
+const MEMBER_TABLE: &str = "\
 CREATE TABLE IF NOT EXISTS manada.member (
     name text PRIMARY KEY,
     host text NOT NULL,
@@ -208,7 +213,6 @@ CREATE TABLE IF NOT EXISTS manada.member (
     added_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE manada.member IS 'The nodes of this herd. Holds no secret.';
-GRANT USAGE ON SCHEMA manada TO manada_monitor, manada_join;
 GRANT SELECT ON manada.member TO manada_monitor;
 ";
 
@@ -226,9 +230,15 @@ COMMENT ON TABLE manada.rule IS 'Who led from here on, and what commits waited f
 GRANT SELECT ON manada.rule TO manada_monitor;
 ";
 
-/// What protecting a herd needs in addition where a herd was made before: to be run by its leader.
+/// What protecting a herd needs where it was made before, or where somebody has dropped it: to be
+/// run by its leader.
 pub fn protection_sql(replication_role: &str) -> Result<String, Unquotable> {
-    Ok([RULE_TABLE.to_owned(), rewind_grants(replication_role)?].concat())
+    Ok([
+        SCHEMA.to_owned(),
+        RULE_TABLE.to_owned(),
+        rewind_grants(replication_role)?,
+    ]
+    .concat())
 }
 
 /// `pg_rewind` reads what differs as the role by which standbys follow: it can copy all of it as a

@@ -63,6 +63,10 @@ pub(crate) fn a_standby_takes_over_and_the_other_follows(programs: Programs) -> 
         let facts = n2.primary_that("is promoted", |_| true).await;
         assert_eq!(facts.enforced, Enforced::Nobody);
         assert_eq!(facts.gate, Gate::Closed);
+        // Somebody has dropped what the herd remembers.
+        let drop = "SET synchronous_commit = local; DROP SCHEMA manada CASCADE";
+        let dropped = n2.session().await.batch_execute(drop).await;
+        dropped.expect("dropped");
         let Outcome::RuleWritten { lsn } = n2.done(Order::WriteRule(rule(2, 0, "n2"))).await else {
             panic!("no rule");
         };
