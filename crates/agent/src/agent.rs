@@ -228,6 +228,7 @@ impl Agent {
             received: received_by_loop,
             store: self.store.watch(),
             members: members.subscribe(),
+            foreign: self.server.foreign_setting(),
             wishes: wishes_to_loop,
         };
         let sources = Sources {

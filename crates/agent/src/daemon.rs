@@ -8,7 +8,7 @@ use manada_core::action::{Action, ActionId, Order};
 use manada_core::input::{Command, Input, Outcome, StoreState};
 use manada_core::lease::Lease;
 use manada_core::node::Node as Core;
-use manada_core::obstacle::Obstacle;
+use manada_core::obstacle::{ForeignSetting, Obstacle};
 use manada_core::position::{Epoch, RuleId};
 use manada_core::server::{Gate, ServerFacts};
 use manada_core::standing::Standing;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::glance::Glance;
-use crate::journal::{Event, Journal};
+use crate::journal::{Event, Journal, is_another_state};
 use crate::orders::{
     CONNECTED_WITHIN, DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders,
     ServerOrders, StoreOrders, Told,
@@ -39,6 +39,7 @@ pub(crate) struct Ears {
     pub(crate) received: mpsc::Receiver<Received>,
     pub(crate) store: Watch,
     pub(crate) members: watch::Receiver<Vec<Member>>,
+    pub(crate) foreign: watch::Receiver<Option<ForeignSetting>>,
     pub(crate) wishes: mpsc::Receiver<Wish>,
 }
 
@@ -91,6 +92,8 @@ pub(crate) struct Daemon {
     beat: u64,
     store: StoreState,
     server: Option<(ServerFacts, Moment)>,
+    /// Who else sets what commits wait for, as it was said last.
+    foreign: Option<Obstacle>,
     lease: Option<(Lease, Moment)>,
     /// When the leader's server is asked, if no sign of life comes until then.
     probe_due: Option<Moment>,
@@ -113,6 +116,7 @@ impl Daemon {
             beat: u64::try_from(clock::now().0.as_millis()).unwrap_or_default(),
             store: StoreState::Unreachable,
             server: None,
+            foreign: None,
             lease: None,
             probe_due: None,
             led: None,
@@ -128,6 +132,7 @@ impl Daemon {
         self.members = ears.members.borrow_and_update().clone();
         loop {
             self.give_orders();
+            self.see_foreign(ears.foreign.borrow().clone());
             self.publish();
             if self.ending && !self.given.contains_key(&RENEWAL) {
                 break;
@@ -210,6 +215,29 @@ impl Daemon {
         }
         self.server = Some((facts.clone(), clock::now()));
         self.hear(Input::Server(facts));
+    }
+
+    /// Says once that somebody else has begun to set what commits wait for, or has ended that.
+    fn see_foreign(&mut self, setting: Option<ForeignSetting>) {
+        let is_primary = match &self.server {
+            Some((ServerFacts::Primary(_), _)) => true,
+            Some((ServerFacts::Standby(_), _)) => false,
+            // What it is counts when it answers.
+            Some(_) | None => return,
+        };
+        let foreign = setting.clone().map(|setting| Obstacle::ForeignSetting {
+            setting,
+            is_primary,
+        });
+        if foreign == self.foreign {
+            return;
+        }
+        match &foreign {
+            Some(foreign) => tracing::warn!("{}", wording::obstacle(foreign)),
+            None => tracing::info!("nobody else sets what commits wait for any more"),
+        }
+        self.foreign = foreign;
+        self.note(Event::Foreign { setting });
     }
 
     fn take_ended(&mut self, ended: Ended) {
@@ -491,10 +519,12 @@ impl Daemon {
             self.reigns_begun += 1;
             self.admit_members();
         }
+        let mut obstacles = Vec::from_iter(self.foreign.clone());
+        obstacles.extend(self.core.obstacles());
         self.voices.glance.send_replace(Arc::new(Glance {
             at: clock::now(),
             standing,
-            obstacles: self.core.obstacles(),
+            obstacles,
             record: self.core.record().cloned(),
             server: self.server.clone(),
             lease: self.lease.clone(),
@@ -550,24 +580,5 @@ fn pace_of(core: &Core, facts: Option<&ServerFacts>) -> Pace {
         | Standing::Following { .. }
         | Standing::Rejoining { .. }
         | Standing::Stuck { .. } => Pace::Following,
-    }
-}
-
-/// Whether the journal should say that the server has become something else.
-fn is_another_state(before: &ServerFacts, now: &ServerFacts) -> bool {
-    match (before, now) {
-        (ServerFacts::Standby(before), ServerFacts::Standby(now)) => {
-            (&before.follows, before.streams, before.settled)
-                != (&now.follows, now.streams, now.settled)
-        }
-        (ServerFacts::Primary(before), ServerFacts::Primary(now)) => {
-            let streaming = |facts: &manada_core::server::PrimaryFacts| {
-                let names = facts.followers.iter().filter(|one| one.streaming);
-                names.map(|one| one.name.clone()).collect::<Vec<_>>()
-            };
-            (before.gate, &before.enforced, streaming(before))
-                != (now.gate, &now.enforced, streaming(now))
-        }
-        (before, now) => before != now,
     }
 }

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use jiff::Timestamp;
 use manada_core::action::{ActionId, Order};
 use manada_core::input::{Command, Outcome};
-use manada_core::obstacle::Obstacle;
+use manada_core::obstacle::{ForeignSetting, Obstacle};
 use manada_core::position::Epoch;
 use manada_core::reason::Reason;
-use manada_core::server::ServerFacts;
+use manada_core::server::{PrimaryFacts, ServerFacts};
 use manada_model::NodeName;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,11 @@ pub enum Event {
     Server {
         /// This.
         facts: Box<ServerFacts>,
+    },
+    /// Somebody else has begun to set what commits wait for, or nobody does any more.
+    Foreign {
+        /// Who and what.
+        setting: Option<ForeignSetting>,
     },
     /// An operator wants something.
     Commanded {
@@ -144,6 +149,25 @@ pub fn read(directory: &Path, count: usize) -> io::Result<Vec<Entry>> {
     }
     entries.drain(..entries.len().saturating_sub(count));
     Ok(entries)
+}
+
+/// Whether the server has become something else, which is worth a line.
+pub(crate) fn is_another_state(before: &ServerFacts, now: &ServerFacts) -> bool {
+    match (before, now) {
+        (ServerFacts::Standby(before), ServerFacts::Standby(now)) => {
+            (&before.follows, before.streams, before.settled)
+                != (&now.follows, now.streams, now.settled)
+        }
+        (ServerFacts::Primary(before), ServerFacts::Primary(now)) => {
+            let streaming = |facts: &PrimaryFacts| {
+                let names = facts.followers.iter().filter(|one| one.streaming);
+                names.map(|one| one.name.clone()).collect::<Vec<_>>()
+            };
+            (before.gate, &before.enforced, streaming(before))
+                != (now.gate, &now.enforced, streaming(now))
+        }
+        (before, now) => before != now,
+    }
 }
 
 fn path_in(directory: &Path) -> PathBuf {

@@ -9,6 +9,30 @@ use crate::action::Rung;
 use crate::policy::Published;
 use crate::position::Epoch;
 
+/// What commits wait for is set by somebody else, in a place that wins over the agent's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ForeignSetting {
+    /// What `synchronous_standby_names` is.
+    pub value: String,
+    /// Where it is set.
+    pub place: SettingPlace,
+}
+
+/// Where a setting is made that wins over the agent's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingPlace {
+    /// A line that the server reads after the agent's own file.
+    Line {
+        /// The file.
+        file: String,
+        /// The line's number, from 1.
+        line: u32,
+    },
+    /// An option that the postmaster was started with.
+    CommandLine,
+}
+
 /// Why no failover, no change or no rejoin happens here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "obstacle")]
@@ -17,6 +41,14 @@ pub enum Obstacle {
     NoRecord,
     /// The record does not have this node.
     NotAMember,
+    /// Commits wait for what somebody else says.
+    ForeignSetting {
+        /// Who says what.
+        setting: ForeignSetting,
+        /// Whether the server is a primary, so that commits wait for it now; else it is not
+        /// promoted.
+        is_primary: bool,
+    },
     /// The operator has paused the herd. `resume` unblocks it.
     Paused,
     /// The store does not answer: no failover, no change of the policy.

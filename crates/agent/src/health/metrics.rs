@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use manada_core::input::StoreState;
+use manada_core::obstacle::Obstacle;
 use manada_core::record::Mode;
 use manada_core::server::{Gate, ServerFacts};
 
@@ -35,6 +36,12 @@ pub(super) fn text(known: &Known<'_>) -> String {
         "sync_standby",
         "1 if this node is one of those that commits wait for.",
         number(known.follows(None) && known.counts()),
+    );
+    let is_foreign = |one: &Obstacle| matches!(one, Obstacle::ForeignSetting { .. });
+    figures.gauge(
+        "setting_foreign",
+        "1 while somebody else sets what commits wait for.",
+        number(glance.obstacles.iter().any(is_foreign)),
     );
     match glance.facts() {
         Some(ServerFacts::Primary(primary)) => {

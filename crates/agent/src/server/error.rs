@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use manada_core::obstacle::ForeignSetting;
 use manada_herd::ServerFilesError;
 use manada_herd::power::StartNodeError;
 use manada_model::NodeName;
@@ -14,6 +15,8 @@ use manada_postgres::quote::Unquotable;
 use manada_postgres::replace_file::ReplaceFileError;
 use manada_postgres::session::{CancelError, server_message};
 use manada_postgres::settings::SettingsError;
+
+use crate::wording;
 
 /// An order about the server was not carried out, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +103,17 @@ pub enum OrderError {
     NotRead {
         /// How long was waited.
         within: Duration,
+    },
+    /// Somebody else sets what commits wait for, and wins over `manada.conf`.
+    #[error(
+        "commits wait for {:?}, which is not what the herd orders: {} sets it, and wins over \
+         manada.conf",
+        setting.value,
+        wording::place(&setting.place)
+    )]
+    Foreign {
+        /// Who and what.
+        setting: ForeignSetting,
     },
     /// Somebody else's setting wins over the one in `manada.conf`.
     #[error(

@@ -33,6 +33,7 @@ impl Shared {
         change.door(Door::Closed);
         self.forbid_archiving()?;
         let session = self.put_in_force(change).await?;
+        self.demand_nobody(&session).await?;
         if !self.checkpointer_obeys() {
             self.have_checkpointer_obey(&session).await?;
         }

@@ -34,6 +34,8 @@ pub(super) struct Eyes {
     reign: Option<(Run, Lsn)>,
     /// When each follower replied last, as the server's own text.
     replies: BTreeMap<NodeName, String>,
+    /// As of which reading of the settings it is known who else makes them.
+    foreign_seen_at: Option<String>,
 }
 
 #[derive(Debug)]
@@ -153,6 +155,8 @@ impl Shared {
             kept.change_at_opening = Some(said.change.clone());
             said.change_is_proven = true;
         }
+        self.see_foreign(&kept.session, &said, &mut eyes.foreign_seen_at)
+            .await;
         Ok(said)
     }
 

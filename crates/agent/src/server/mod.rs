@@ -5,6 +5,7 @@
 mod configure;
 mod error;
 mod follow;
+mod foreign;
 mod gate;
 mod lead;
 mod local_wal;
@@ -24,13 +25,14 @@ use std::time::Duration;
 
 use manada_core::action::Order;
 use manada_core::input::Outcome;
+use manada_core::obstacle::ForeignSetting;
 use manada_core::position::RuleId;
 use manada_core::server::ServerFacts;
 use manada_herd::{Member, Node};
 use manada_postgres::Session;
 use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::transport::Peer;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as channel};
 
 pub use error::OrderError;
 pub use local_wal::LocalWalError;
@@ -62,6 +64,8 @@ struct Shared {
     members: Mutex<Vec<Member>>,
     /// The run of the server in which its checkpointer is known to have read that commits wait.
     obeyed: Mutex<Option<Run>>,
+    /// Who else sets what commits wait for.
+    foreign: channel::Sender<Option<ForeignSetting>>,
 }
 
 impl LocalServer {
@@ -87,6 +91,7 @@ impl LocalServer {
                 left: Mutex::default(),
                 members: Mutex::new(members),
                 obeyed: Mutex::default(),
+                foreign: channel::Sender::new(None),
             }),
         })
     }

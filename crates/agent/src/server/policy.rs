@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::error::OrderError;
+use super::foreign::foreign_names;
 
 /// The parameter.
 pub(super) const NAMES: &str = "synchronous_standby_names";
@@ -48,12 +49,13 @@ impl Shared {
         let mut change = self.change()?;
         set(&mut change, names);
         let session = self.put_in_force(change).await?;
-        let shown = shown(&session).await?;
-        if shown == names {
-            Ok(session)
-        } else {
-            Err(OrderError::Overridden { name: NAMES, shown })
-        }
+        demand(&session, names).await?;
+        Ok(session)
+    }
+
+    /// Refuses a server whose commits wait for somebody, although they were to wait for nobody.
+    pub(super) async fn demand_nobody(&self, session: &Session) -> Result<(), OrderError> {
+        demand(session, &names_of(&Enforced::Nobody)?).await
     }
 
     /// Makes a commit on this primary, where commits wait for nobody, and sees it wait.
@@ -124,6 +126,21 @@ async fn shown(session: &Session) -> Result<String, OrderError> {
     Ok(row
         .map_err(OrderError::sql("see what commits wait for"))?
         .get(0))
+}
+
+/// Refuses a server that shows other names.
+async fn demand(session: &Session, names: &str) -> Result<(), OrderError> {
+    let shown = shown(session).await?;
+    if shown == names {
+        return Ok(());
+    }
+    let foreign = foreign_names(session).await;
+    Err(
+        match foreign.map_err(OrderError::sql("see who sets what commits wait for"))? {
+            Some(setting) => OrderError::Foreign { setting },
+            None => OrderError::Overridden { name: NAMES, shown },
+        },
+    )
 }
 
 fn nobody() -> SyncRule {

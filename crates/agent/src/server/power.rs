@@ -85,6 +85,7 @@ impl Shared {
         self.start().await?;
         match self.open().await {
             Ok(session) => {
+                self.demand_nobody(&session).await?;
                 self.prove_waiting(&session).await?;
                 self.leave(session);
                 Ok(())

@@ -22,6 +22,8 @@ pub(super) struct Said {
     pub(super) has_rules: bool,
     /// The number of the last change of settings that the session has read.
     pub(super) change: String,
+    /// When the session has read its settings.
+    pub(super) settings_read_at: String,
     /// The postmaster has told all its processes of that change.
     #[serde(skip)]
     pub(super) change_is_proven: bool,
@@ -73,6 +75,7 @@ impl Said {
             "SELECT json_build_object('rule', {rule}, \
              'has_rules', to_regclass('manada.rule') IS NOT NULL, \
              'change', coalesce(current_setting('manada.change', true), ''), \
+             'settings_read_at', pg_conf_load_time()::text, \
              'standby', CASE WHEN in_recovery THEN ({STANDBY}) END, \
              'primary', CASE WHEN NOT in_recovery THEN ({PRIMARY}) END) \
              FROM (SELECT pg_is_in_recovery() AS in_recovery OFFSET 0) AS state"

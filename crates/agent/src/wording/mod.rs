@@ -7,6 +7,7 @@ mod standing;
 #[cfg(test)]
 mod texts;
 
+pub(crate) use obstacle::place;
 pub use obstacle::{names, remedy, sentence as obstacle};
 pub use order::{command, sentence as order};
 pub use reason::sentence as reason;

@@ -1,7 +1,7 @@
 //! Why something does not happen, in a sentence, and what would unblock it.
 
 use manada_core::action::Rung;
-use manada_core::obstacle::{Obstacle, Unfit};
+use manada_core::obstacle::{ForeignSetting, Obstacle, SettingPlace, Unfit};
 use manada_model::NodeName;
 use manada_model::wording::{duration, size};
 
@@ -10,6 +10,10 @@ pub fn sentence(obstacle: &Obstacle) -> String {
     match obstacle {
         Obstacle::NoRecord => "the store has no record of the herd".to_owned(),
         Obstacle::NotAMember => "the herd's record does not have this node".to_owned(),
+        Obstacle::ForeignSetting {
+            setting,
+            is_primary,
+        } => foreign(setting, *is_primary),
         Obstacle::Paused => "the herd is paused: it acts only when it is told to".to_owned(),
         Obstacle::StoreUnreachable => {
             "the store does not answer: no failover, no change of the policy".to_owned()
@@ -114,6 +118,15 @@ pub fn sentence(obstacle: &Obstacle) -> String {
 /// What would unblock it, where somebody can do something.
 pub fn remedy(obstacle: &Obstacle) -> Option<String> {
     let text = match obstacle {
+        Obstacle::ForeignSetting { setting, .. } => match &setting.place {
+            SettingPlace::Line { file, line } => format!(
+                "take line {line} out of {file}, then, in psql there: SELECT pg_reload_conf()"
+            ),
+            SettingPlace::CommandLine => {
+                "stop that server (pg_ctl stop -m fast): its agent starts it without the option"
+                    .to_owned()
+            }
+        },
         Obstacle::Paused => "manada resume".to_owned(),
         Obstacle::StoreUnreachable => "bring the store back; writes go on without it".to_owned(),
         Obstacle::LeaderAnswers { leader } => {
@@ -191,6 +204,33 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         | Obstacle::Retrying { .. } => return None,
     };
     Some(text)
+}
+
+fn foreign(setting: &ForeignSetting, is_primary: bool) -> String {
+    let ForeignSetting { value, place: at } = setting;
+    let at = place(at);
+    match (is_primary, value.is_empty()) {
+        (true, true) => format!(
+            "commits wait for no standby, whatever the herd publishes, and a failover can lose \
+             them: {at} empties synchronous_standby_names, and wins over manada.conf"
+        ),
+        (true, false) => format!(
+            "commits wait for {value}, whatever the herd publishes: {at} sets \
+             synchronous_standby_names, and wins over manada.conf"
+        ),
+        (false, _) => format!(
+            "this node can't be promoted: {at} sets synchronous_standby_names, and wins over \
+             manada.conf"
+        ),
+    }
+}
+
+/// Where a setting is made.
+pub(crate) fn place(place: &SettingPlace) -> String {
+    match place {
+        SettingPlace::Line { file, line } => format!("line {line} of {file}"),
+        SettingPlace::CommandLine => "an option of the postmaster".to_owned(),
+    }
 }
 
 fn standbys(count: u32) -> String {

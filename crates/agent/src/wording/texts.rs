@@ -6,7 +6,7 @@ use std::time::Duration;
 use insta::assert_snapshot;
 use manada_core::action::Rung;
 use manada_core::loss::LossBound;
-use manada_core::obstacle::{Obstacle, Unfit};
+use manada_core::obstacle::{ForeignSetting, Obstacle, SettingPlace, Unfit};
 use manada_core::policy::{Policy, Published};
 use manada_core::position::{Epoch, RuleId};
 use manada_core::reason::Reason;
@@ -53,9 +53,23 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
         unfit,
     };
     let ana = || name("ana");
+    let foreign = |value: &str, place, is_primary| Obstacle::ForeignSetting {
+        setting: ForeignSetting {
+            value: value.to_owned(),
+            place,
+        },
+        is_primary,
+    };
+    let line = || SettingPlace::Line {
+        file: "/etc/postgresql/15/main/postgresql.conf".to_owned(),
+        line: 812,
+    };
     let all = [
         Obstacle::NoRecord,
         Obstacle::NotAMember,
+        foreign("", line(), true),
+        foreign("ANY 1 (zoe)", SettingPlace::CommandLine, true),
+        foreign("*", line(), false),
         Obstacle::Paused,
         Obstacle::StoreUnreachable,
         Obstacle::LeaseHolds {

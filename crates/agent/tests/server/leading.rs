@@ -1,7 +1,11 @@
 //! One leader after the other.
 
+use std::fs;
+
+use manada_agent::server::OrderError;
 use manada_core::action::{Order, Stop};
 use manada_core::input::Outcome;
+use manada_core::obstacle::{ForeignSetting, SettingPlace};
 use manada_core::server::{Enforced, Gate};
 use manada_model::Lsn;
 use manada_testbed::{Outcome as TestOutcome, Programs};
@@ -129,6 +133,47 @@ pub(crate) fn what_alter_system_sets_does_not_outlast_an_order() -> TestOutcome 
         n1.done(Order::Stop(Stop::Immediate)).await;
         n1.done(Order::StartPrimary).await;
         n1.primary_that("acknowledges nothing", |facts| {
+            facts.enforced == Enforced::Nobody
+        })
+        .await;
+    });
+    Ok(())
+}
+
+pub(crate) fn nobody_is_promoted_where_somebody_else_sets_what_commits_wait_for(
+    programs: Programs,
+) -> TestOutcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let n2 = flock.n2();
+        let config_file = &n2.node.file.config_file;
+        let before = fs::read_to_string(config_file).expect("there");
+        let line = "synchronous_standby_names = '*'\n";
+        fs::write(config_file, format!("{before}{line}")).expect("written");
+        n2.value("SELECT pg_reload_conf()::text").await;
+        let foreign = n2.server.foreign_setting();
+        n2.that("has read it", |_| foreign.borrow().is_some()).await;
+        let setting = ForeignSetting {
+            value: "*".to_owned(),
+            place: SettingPlace::Line {
+                file: config_file.to_string_lossy().into_owned(),
+                line: u32::try_from(before.lines().count() + 1).expect("few lines"),
+            },
+        };
+        assert_eq!(*foreign.borrow(), Some(setting));
+        n2.done(Order::StopReceiving).await;
+        let refused = n2.server.carry_out(&Order::Promote).await;
+        assert!(
+            matches!(refused, Err(OrderError::Foreign { .. })),
+            "{refused:?}"
+        );
+        n2.standby_that("is a standby still", |_| true).await;
+
+        fs::write(config_file, before).expect("written");
+        n2.value("SELECT pg_reload_conf()::text").await;
+        n2.that("has read it", |_| foreign.borrow().is_none()).await;
+        n2.done(Order::Promote).await;
+        n2.primary_that("acknowledges nothing", |facts| {
             facts.enforced == Enforced::Nobody
         })
         .await;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use manada_agent::agent::{Agent, OpenAgentError, Reins, Settings, prepare};
 use manada_agent::glance::Glance;
 use manada_agent::{PRIORITY_DEFAULT, store_of, wording};
+use manada_core::obstacle::Obstacle;
 use manada_herd::{Home, Node, NodeFile, Protect, StoreAccess};
 use manada_postgres::replace_file::FileOwner;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -347,15 +348,24 @@ async fn keep_watchdog(glance: watch::Receiver<Arc<Glance>>) {
 async fn keep_status(mut glance: watch::Receiver<Arc<Glance>>) {
     let mut told = None;
     loop {
-        let standing = glance.borrow_and_update().standing.clone();
-        if told.as_ref() != Some(&standing) {
-            let status = wording::standing(&standing);
+        let status = status_line(&glance.borrow_and_update());
+        if told.as_ref() != Some(&status) {
             tell_service_manager(&[sd_notify::NotifyState::Status(&status)]);
-            told = Some(standing);
+            told = Some(status);
         }
         if glance.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// What the node is, and what an operator has to undo.
+fn status_line(glance: &Glance) -> String {
+    let standing = wording::standing(&glance.standing);
+    let mut obstacles = glance.obstacles.iter();
+    match obstacles.find(|one| matches!(one, Obstacle::ForeignSetting { .. })) {
+        Some(foreign) => format!("{standing}. {}", wording::obstacle(foreign)),
+        None => standing,
     }
 }
 

@@ -6,6 +6,7 @@ use manada_agent::journal::{Entry, Event};
 use manada_agent::wording::{self, names, policy};
 use manada_core::action::Order;
 use manada_core::input::{Outcome, StoreState};
+use manada_core::obstacle::Obstacle;
 use manada_core::policy::Published;
 use manada_core::position::Epoch;
 use manada_core::record::{Desired, Mode, Record, WhenShort};
@@ -206,6 +207,17 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
     if !silent.is_empty() {
         warnings.push(format!("No word from the agents of {}.", names(&silent)));
     }
+    for one in blocked(views) {
+        if let Obstacle::ForeignSetting { .. } = one.obstacle {
+            let remedy = one.remedy.unwrap_or_default();
+            warnings.push(format!(
+                "{}: {}. To end it: {}",
+                one.node,
+                one.because,
+                paint(accent::TYPE, remedy)
+            ));
+        }
+    }
     for view in views {
         if let Standing::Stuck { .. } = view.standing {
             warnings.push(format!(
@@ -256,6 +268,7 @@ fn written(journal: &[Entry]) -> impl Iterator<Item = (Timestamp, bool)> {
         Event::Started { .. }
         | Event::Ended
         | Event::Server { .. }
+        | Event::Foreign { .. }
         | Event::Commanded { .. }
         | Event::Done { .. }
         | Event::Missing { .. } => None,

@@ -272,6 +272,15 @@ impl Protected {
         status["protection"].clone()
     }
 
+    /// How many standbys each of the published policies asks for, as `manada status` says.
+    pub(crate) fn published(&self, node: &str) -> Vec<u64> {
+        let protection = self.protection(node);
+        let policies = protection["policies"].as_array().cloned();
+        let policies = policies.unwrap_or_default();
+        let counts = policies.iter().map(|one| one["policy"]["count"].as_u64());
+        counts.map(Option::unwrap_or_default).collect()
+    }
+
     pub(crate) fn standing(&self, node: &str) -> Value {
         self.told(node)["standing"].clone()
     }

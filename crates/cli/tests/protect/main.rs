@@ -21,6 +21,7 @@ trials![
     a_server_that_was_promoted_by_hand_is_cloned_anew,
     a_degraded_herd_says_since_when,
     a_lone_survivor_leads_once_an_operator_accepts_the_loss,
+    a_setting_that_wins_over_the_agents_is_said_wherever_one_looks,
     health_checks_are_answered_as_patroni_answers,
     haproxy_as_configured_for_patroni_finds_the_primary,
     what_would_not_be_safe_is_refused_with_its_reason,
@@ -156,6 +157,49 @@ fn a_lone_survivor_leads_once_an_operator_accepts_the_loss() -> Outcome {
     assert!(accepted.status.success(), "{accepted:?}");
     assert_eq!(herd.health("n3", "/primary"), 200);
     herd.sql("n3", "CREATE TABLE written AS SELECT 1");
+    Ok(())
+}
+
+fn a_setting_that_wins_over_the_agents_is_said_wherever_one_looks() -> Outcome {
+    let herd = Protected::of_three(&Programs::any()?, "any");
+    let file = herd.path("n1").join("data/postgresql.conf");
+    let before = fs::read_to_string(&file).expect("there");
+    fs::write(&file, format!("{before}synchronous_standby_names = ''\n")).expect("written");
+    herd.sql("n1", "SELECT pg_reload_conf()");
+    let is_foreign = |herd: &Protected| {
+        let obstacles = herd.obstacles("n1");
+        obstacles.contains(&"foreign_setting".to_owned())
+    };
+    wait_until("the agent sees it", || is_foreign(&herd));
+    // A failover then reckons with lost commits, and the primary with its lease.
+    wait_until("its herd counts as asynchronous", || {
+        herd.published("n1") == [0, 1]
+    });
+    let line = before.lines().count() + 1;
+    let place = format!("line {line} of {}", file.display());
+    for command in ["status", "why"] {
+        let output = manada(&[command, "--home", &herd.home("n1")]).output();
+        let text = String::from_utf8(output.expect("manada runs").stdout).expect("text");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(&place), "{command}: {text}");
+        assert!(words.contains("pg_reload_conf()"), "{command}: {text}");
+    }
+    let metrics = herd.asked("n1", "GET", "/metrics");
+    assert!(metrics.contains("setting_foreign{scope=\"main\",name=\"n1\"} 1\n"));
+    let agent = herd.path("n1").join("log/agent.log");
+    assert!(fs::read_to_string(agent).expect("there").contains(&place));
+    let journal = herd.path("n1").join("agent/journal.jsonl");
+    assert!(
+        fs::read_to_string(journal)
+            .expect("there")
+            .contains("postgresql.conf")
+    );
+
+    fs::write(&file, before).expect("written");
+    herd.sql("n1", "SELECT pg_reload_conf()");
+    wait_until("nobody else sets it", || !is_foreign(&herd));
+    wait_until("one policy is published", || herd.published("n1") == [1]);
+    assert_eq!(herd.epoch("n1"), 1);
     Ok(())
 }
 

@@ -105,6 +105,7 @@ impl Journal {
                 Event::Started { .. }
                 | Event::Ended
                 | Event::Server { .. }
+                | Event::Foreign { .. }
                 | Event::Missing { .. } => {}
             }
         }
@@ -154,6 +155,7 @@ impl Journal {
             | Event::Started { .. }
             | Event::Ended
             | Event::Server { .. }
+            | Event::Foreign { .. }
             | Event::Missing { .. } => None,
         }
     }
