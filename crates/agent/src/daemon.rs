@@ -539,7 +539,7 @@ fn log_end(did: &str, because: &str, outcome: &Outcome, took: Duration, error: O
     let took = duration(took);
     let error = error.unwrap_or("no word of why");
     match outcome {
-        Outcome::Done | Outcome::Swapped(_) | Outcome::RuleWritten { .. } => {
+        Outcome::Done | Outcome::Swapped { .. } | Outcome::RuleWritten { .. } => {
             tracing::info!("{did} ({took}): {because}");
         }
         Outcome::Conflict(_) => tracing::info!("{did} (somebody else was first): {because}"),

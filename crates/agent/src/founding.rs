@@ -71,7 +71,7 @@ impl Founding {
             return false;
         };
         match self.store.create(&record).await {
-            Ok(Swap::Swapped(_) | Swap::Conflict(Some(_))) => {
+            Ok(Swap::Swapped { .. } | Swap::Conflict(Some(_))) => {
                 tracing::info!("the herd's first record is written");
                 true
             }

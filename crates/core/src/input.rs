@@ -68,8 +68,13 @@ pub enum LeaderServer {
 pub enum Outcome {
     /// As ordered. For a promise: it is durable. For a policy: it is in force.
     Done,
-    /// A record was written, and has this revision now; or a lease was renewed.
-    Swapped(Versioned<Record>),
+    /// A record was written.
+    Swapped {
+        /// It, with the revision that it has now.
+        record: Versioned<Record>,
+        /// The lease as it was then. Nobody gives another sign of life under a record before this.
+        lease: Option<Lease>,
+    },
     /// Somebody else was first: this is there.
     Conflict(Versioned<Record>),
     /// Whether the store has done it is not known.

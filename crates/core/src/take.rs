@@ -21,6 +21,14 @@ use crate::timers::DOUBLINGS_MAX;
 /// How many signs of life of a leader can be under way when it resigns.
 const BEATS_UNDER_WAY_MAX: u8 = 1;
 
+/// Whether the last sign of life is known that came before the record was changed. Who replaces an
+/// asynchronous leader has to wait for its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LastBeat {
+    Known,
+    Unknown,
+}
+
 impl Node {
     pub(crate) fn take(&mut self, input: Input, now: Moment) {
         match input {
@@ -285,7 +293,7 @@ impl Node {
         };
         let succeeded = match outcome {
             Outcome::Done | Outcome::RuleWritten { .. } => true,
-            Outcome::Failed | Outcome::Unknown | Outcome::Swapped(_) | Outcome::Conflict(_) => {
+            Outcome::Failed | Outcome::Unknown | Outcome::Swapped { .. } | Outcome::Conflict(_) => {
                 false
             }
         };
@@ -353,8 +361,11 @@ impl Node {
             return;
         };
         let known = match outcome {
-            Outcome::Swapped(record) => {
-                self.adopt(Arc::new(record));
+            Outcome::Swapped { record, lease } => {
+                if let Some(lease) = lease {
+                    self.take_lease(lease);
+                }
+                self.adopt_after(LastBeat::Known, Arc::new(record));
                 self.tell_record = true;
                 true
             }
@@ -395,7 +406,7 @@ impl Node {
         };
         self.lanes.renewal_failed = false;
         match outcome {
-            Outcome::Done | Outcome::Swapped(_) => {
+            Outcome::Done | Outcome::Swapped { .. } => {
                 self.lease_is_held = true;
                 let margin = self.limits.timings.beat;
                 let ends = ordered + holds_for.saturating_sub(margin);
@@ -417,6 +428,10 @@ impl Node {
 
     /// Takes a record that is newer than the one that is known.
     fn adopt(&mut self, record: Arc<Versioned<Record>>) {
+        self.adopt_after(LastBeat::Unknown, record);
+    }
+
+    fn adopt_after(&mut self, last_beat: LastBeat, record: Arc<Versioned<Record>>) {
         let known = self.record.as_deref();
         if known.is_some_and(|known| known.revision >= record.revision) {
             return;
@@ -435,12 +450,12 @@ impl Node {
         self.role = record.value.members.get(&self.name).copied();
         self.record = Some(record);
         if turn {
-            self.turn();
+            self.turn(last_beat);
         }
     }
 
     /// Another epoch, or another leader in it.
-    fn turn(&mut self) {
+    fn turn(&mut self, last_beat: LastBeat) {
         let Some(record) = self.record.clone() else {
             return;
         };
@@ -448,8 +463,11 @@ impl Node {
         let epoch = record.epoch;
         self.leader_server = None;
         self.lanes.probing = false;
-        if record.leader.is_some() {
+        let recruits = record.leader.is_none() && record.coordinator == self.name;
+        if record.leader.is_some() || (recruits && last_beat == LastBeat::Unknown) {
             self.restart(&Timer::LeaseLapsed);
+        }
+        if record.leader.is_some() {
             self.election = Election::default();
         }
         self.restart(&Timer::ElectionStalled);
@@ -465,8 +483,7 @@ impl Node {
         if self.fetch.as_ref().is_some_and(|fetch| over(fetch.epoch)) {
             self.fetch = None;
         }
-        if record.leader.is_none() && record.coordinator == self.name && self.election.epoch < epoch
-        {
+        if recruits && self.election.epoch < epoch {
             self.election = self.election_of(epoch);
         }
         if self

@@ -49,6 +49,35 @@ fn an_asynchronous_leader_that_can_not_renew_its_lease_stops() {
 }
 
 #[test]
+fn a_sign_of_life_that_a_coordinator_has_not_seen_is_waited_for() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    herd.host("b").misses_beats = true;
+    // For b the lease has lapsed, while a renews it.
+    herd.run(4_000);
+    assert_eq!(herd.leader(), Some(name("a")));
+    herd.isolate("a", true);
+    let failover = Command::Failover {
+        to: None,
+        allow_loss: None,
+    };
+    herd.command("b", failover);
+    for _ in 0..1_000 {
+        herd.run(10);
+        let replaced = herd.record.value.leader == Some(name("b"));
+        let server = &herd.host("a").server;
+        let acknowledges = server.runs == Runs::Primary && server.enforced != Enforced::Nobody;
+        assert!(!replaced || !acknowledges, "{}", herd.state());
+        if herd.leader() == Some(name("b")) {
+            return;
+        }
+    }
+    panic!("b does not take over: {}", herd.state());
+}
+
+#[test]
 fn an_asynchronous_failover_gives_up_no_more_than_it_may() {
     let members = [("a", server(1)), ("b", server(1))];
     let mut herd = Herd::new(&members, 0, WhenShort::Block);

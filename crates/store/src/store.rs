@@ -45,8 +45,13 @@ pub struct Snapshot {
 /// What became of a record that was to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap {
-    /// It is in the store, with this revision.
-    Swapped(Versioned<Record>),
+    /// It is in the store.
+    Swapped {
+        /// With the revision that it has there.
+        record: Versioned<Record>,
+        /// The lease at that moment: the last that was written under a record before this one.
+        lease: Option<Lease>,
+    },
     /// It is not: this is there; `None` where there is no record at all.
     Conflict(Option<Versioned<Record>>),
 }

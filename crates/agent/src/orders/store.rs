@@ -28,7 +28,9 @@ impl StoreOrders {
         tokio::spawn(async move {
             let swapped = orders.store.swap(expected, &record).await;
             let ended = match swapped {
-                Ok(Swap::Swapped(record)) => outcome(action, Outcome::Swapped(record)),
+                Ok(Swap::Swapped { record, lease }) => {
+                    outcome(action, Outcome::Swapped { record, lease })
+                }
                 Ok(Swap::Conflict(Some(record))) => outcome(action, Outcome::Conflict(record)),
                 Ok(Swap::Conflict(None)) => Ended::failed(action, RECORD_GONE),
                 Err(error) => not_done(action, &error),

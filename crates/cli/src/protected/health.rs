@@ -263,7 +263,7 @@ fn written(journal: &[Entry]) -> impl Iterator<Item = (Timestamp, bool)> {
             action, outcome, ..
         } if ordered.is_some_and(|(swap, _)| swap == *action) => {
             let (_, is_short) = ordered.take()?;
-            matches!(**outcome, Outcome::Swapped(_)).then_some((entry.at, is_short))
+            matches!(**outcome, Outcome::Swapped { .. }).then_some((entry.at, is_short))
         }
         Event::Started { .. }
         | Event::Ended

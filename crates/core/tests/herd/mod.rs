@@ -85,6 +85,8 @@ pub(crate) struct Host {
     pub(crate) agent: bool,
     /// Neither the store nor another host is reached.
     pub(crate) isolated: bool,
+    /// Signs of life in the store are not seen.
+    pub(crate) misses_beats: bool,
     /// When the server is killed unless another moment is set before.
     pub(crate) deadman: Option<Moment>,
     /// Orders of that kind fail so often.
@@ -164,6 +166,7 @@ impl Herd {
                 up: true,
                 agent: true,
                 isolated: false,
+                misses_beats: false,
                 deadman: None,
                 failing: None,
             }
@@ -464,6 +467,7 @@ impl Herd {
                 for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
                     self.look_at(&host);
                     if self.store_answers(&host)
+                        && !self.hosts[&host].misses_beats
                         && let Some(lease) = self.lease.clone()
                     {
                         self.handle(&host, Input::Lease(lease));

@@ -219,7 +219,10 @@ impl Herd {
             revision: Revision(expected.0 + 1),
             value: record.clone(),
         };
-        Outcome::Swapped(self.record.clone())
+        Outcome::Swapped {
+            record: self.record.clone(),
+            lease: self.lease.clone(),
+        }
     }
 
     fn position(&self, name: &NodeName) -> Position {

@@ -21,6 +21,12 @@ pub struct Bounds {
     pub revisions: u64,
     /// Timers that fire.
     pub timers: u8,
+    /// Signs of life that a leader gives beyond those that say that its reign has begun. Only where
+    /// nothing but time keeps it from acknowledging they say something that another's failover
+    /// rests on.
+    pub beats: u8,
+    /// How much of an asynchronous leader's WAL a failover may give up by itself.
+    pub loss_bytes_max: u64,
     /// Clients' writes.
     pub writes: u8,
     /// Cancelled waits.
@@ -68,6 +74,7 @@ pub enum Late {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Spent {
     pub(crate) timers: u8,
+    pub(crate) beats: u8,
     pub(crate) writes: u8,
     pub(crate) cancels: u8,
     pub(crate) crashes: u8,
@@ -89,6 +96,8 @@ impl Bounds {
             epochs: 2,
             revisions: 5,
             timers: 2,
+            beats: 0,
+            loss_bytes_max: 0,
             writes: 1,
             cancels: 0,
             crashes: 0,

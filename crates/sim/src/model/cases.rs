@@ -131,6 +131,12 @@ const STORIES: &[Story] = &[
         bounds: failed_orders,
         goals: |_| vec![Goal::Failover],
     },
+    Story {
+        name: "asynchronous",
+        shapes: &[TWO, THREE],
+        bounds: asynchronous,
+        goals: |_| vec![Goal::Failover, Goal::LossTaken, Goal::Rejoined],
+    },
 ];
 
 impl Case {
@@ -373,6 +379,29 @@ fn failed_orders(_: Shape, size: Size) -> Bounds {
     Bounds {
         timers: 3,
         failures: 1,
+        late,
+        ..Bounds::smallest()
+    }
+}
+
+/// Commits wait for nobody: the lease lapses for some while the leader gives signs of life that they
+/// don't see, or an operator wants a failover.
+fn asynchronous(shape: Shape, size: Size) -> Bounds {
+    let (crashes, late) = match (size, shape) {
+        (Size::Small, TWO) => (0, vec![Late::Reads, Late::Mail, Late::Flushes]),
+        (Size::Small, _) => (0, vec![Late::Reads, Late::Flushes]),
+        (Size::Large, _) => (1, vec![Late::Reads, Late::Mail, Late::Flushes]),
+    };
+    let command = Command::Failover {
+        to: None,
+        allow_loss: None,
+    };
+    Bounds {
+        count: 0,
+        beats: 1,
+        loss_bytes_max: 1,
+        crashes,
+        commands: vec![(STANDBY, command)],
         late,
         ..Bounds::smallest()
     }

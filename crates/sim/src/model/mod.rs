@@ -8,6 +8,7 @@ mod settle;
 mod step;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use manada_core::timer::Moment;
 use stateright::{Model, Property};
@@ -19,9 +20,11 @@ pub use self::report::{Finding, Report};
 pub use self::step::Step;
 use crate::world::{Herd, World};
 
-/// The moment at which everything happens: the core decides by timers that have fired, and any that
-/// runs may fire at any time.
-const NOW: Moment = Moment(std::time::Duration::ZERO);
+/// The moment at which everything begins.
+const BEGINNING: Moment = Moment(Duration::ZERO);
+
+/// How much later it is with each sign of life that is counted: any time would do.
+const BEAT: Duration = Duration::from_nanos(1);
 
 /// A herd, and how much may happen to it.
 #[derive(Clone, Debug)]
@@ -45,6 +48,19 @@ pub struct State {
     pub spent: Spent,
 }
 
+impl HerdModel {
+    /// The moment. The core decides by timers that have fired, and any that runs may fire at any
+    /// time, so that it might be the same one always. Where signs of life are counted it says how
+    /// many the store has seen: of two moments with one between them it is known which was first.
+    fn now(&self, world: &World) -> Moment {
+        let seen = match &world.store.lease {
+            Some(lease) if self.bounds.beats > 0 => lease.beat + 1,
+            Some(_) | None => 0,
+        };
+        BEGINNING + BEAT * u32::try_from(seen).unwrap_or(u32::MAX)
+    }
+}
+
 impl Model for HerdModel {
     type State = State;
     type Action = Step;
@@ -52,7 +68,7 @@ impl Model for HerdModel {
     fn init_states(&self) -> Vec<State> {
         let record = self.bounds.record(&self.herd);
         let mut state = State {
-            world: World::whole(self.herd.clone(), record, NOW),
+            world: World::whole(self.herd.clone(), record, BEGINNING),
             spent: Spent::default(),
         };
         state.world.ledger.make_mut().only_harm = self.only_harm;

@@ -20,6 +20,8 @@ pub enum Goal {
     DoubtKept,
     /// And it lacks one.
     DoubtDiscarded,
+    /// And it lacks one that was acknowledged while commits waited for nobody.
+    LossTaken,
     /// A leader whose server died, and that nobody replaced, has its gate open again.
     StartedInPlace,
     /// A former leader follows, its own WAL gone.
@@ -80,6 +82,9 @@ impl Goal {
             }),
             Goal::DoubtDiscarded => Property::sometimes("a write in doubt is discarded", |_, s| {
                 new_leader(s).is_some_and(|leader| has(s, leader, Fate::Unknown, false))
+            }),
+            Goal::LossTaken => Property::sometimes("a loss within the bound is taken", |_, s| {
+                new_leader(s).is_some_and(|leader| has(s, leader, Fate::Unguarded, false))
             }),
             Goal::StartedInPlace => {
                 Property::sometimes("a leader starts in place", |_, s| started_in_place(s))

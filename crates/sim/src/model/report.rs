@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use manada_core::node::Limits;
+use manada_core::timer::Timings;
 use stateright::{Checker, Expectation, Model, UniformChooser};
 
 use super::{Bounds, Goal, HerdModel, Step};
@@ -104,9 +106,14 @@ impl Report {
 impl HerdModel {
     /// A herd of so many servers and witnesses, to which so much may happen.
     pub fn new(servers: u16, witnesses: u16, bounds: Bounds, goals: Vec<Goal>) -> HerdModel {
-        let limits = manada_core::node::Limits {
-            timings: manada_core::timer::Timings::default(),
-            loss_bytes_max: 0,
+        let mut timings = Timings::default();
+        if bounds.beats > 0 {
+            // Nothing may rest on the leader's margin.
+            timings.beat = Duration::ZERO;
+        }
+        let limits = Limits {
+            timings,
+            loss_bytes_max: bounds.loss_bytes_max,
         };
         HerdModel {
             herd: Arc::new(Herd::new(servers, witnesses, limits)),

@@ -5,7 +5,7 @@ use manada_core::message::Message;
 use manada_core::record::MemberRole;
 use manada_core::timer::Timer;
 
-use super::{Bounds, HerdModel, Late, NOW, Spent, State};
+use super::{Bounds, HerdModel, Late, Spent, State};
 use crate::world::{HostId, StoreFault, World};
 
 /// How many things may follow from one step. No herd comes near it.
@@ -42,7 +42,7 @@ impl HerdModel {
                 if spent.crashes < self.bounds.crashes {
                     break;
                 }
-                world.sync_promise(host, NOW);
+                world.sync_promise(host, self.now(world));
                 continue;
             }
             let followed =
@@ -63,22 +63,22 @@ impl HerdModel {
         if world.order_can_begin(host) {
             world.begin_order(host);
         } else if !agent.renewals.is_empty() {
-            world.renew(host, StoreFault::None, NOW);
+            world.renew(host, StoreFault::None, self.now(world));
         } else if agent.probes.is_some() {
             self.probe(world, host);
         } else if world.lease_is_short_of_reign(host) {
             // The only sign of life that says something new.
-            world.feed(host, Input::Timer(Timer::Beat), NOW);
+            world.feed(host, Input::Timer(Timer::Beat), self.now(world));
         } else if !self.reads_are_steps(spent, bounds)
             && (world.record_is_news(host) || world.lease_is_news(host))
         {
-            world.read_store(host, NOW);
+            world.read_store(host, self.now(world));
         } else if !agent.store.is_empty() && !self.swaps_are_steps(spent, bounds) {
-            world.carry_to_store(host, StoreFault::None, NOW);
+            world.carry_to_store(host, StoreFault::None, self.now(world));
         } else if !self.orders_are_steps(spent, bounds) && world.order_is_ready(host) {
             self.obey(world, spent, host);
         } else if !bounds.is_late(Late::Looks) && world.has_news(host) {
-            world.look(host, NOW);
+            world.look(host, self.now(world));
         } else {
             return false;
         }
@@ -120,7 +120,7 @@ impl HerdModel {
             return false;
         }
         let (from, to, message) = world.mail.remove(0);
-        world.deliver(from, to, &message, NOW);
+        world.deliver(from, to, &message, self.now(world));
         true
     }
 
@@ -142,7 +142,7 @@ impl HerdModel {
         } else {
             LeaderServer::Silent
         };
-        world.probed(host, answer, NOW);
+        world.probed(host, answer, self.now(world));
     }
 
     /// What nothing that can still happen depends on.

@@ -5,7 +5,7 @@ use manada_core::message::Message;
 use manada_core::record::{MemberRole, Record};
 use manada_core::timer::Timer;
 
-use super::{HerdModel, Late, NOW, Spent, State};
+use super::{HerdModel, Late, Spent, State};
 use crate::shared::Shared;
 use crate::world::{Execution, HostId, Run, StoreFault, World};
 
@@ -14,6 +14,8 @@ use crate::world::{Execution, HostId, Run, StoreFault, World};
 pub enum Step {
     /// A timer fires.
     Fires(HostId, Timer),
+    /// A leader gives a sign of life.
+    Beats(HostId),
     /// A promise becomes durable.
     Syncs(HostId),
     /// A swap of the record.
@@ -101,6 +103,9 @@ impl HerdModel {
             let timers = agent.core.timers().keys();
             let counted = timers.filter(|timer| self.counts(host, timer, world));
             steps.extend(counted.map(|timer| Step::Fires(host, timer.clone())));
+        }
+        if spent.beats < bounds.beats && agent.core.timers().contains_key(&Timer::Beat) {
+            steps.push(Step::Beats(host));
         }
         if !agent.store.is_empty() {
             steps.push(Step::Swaps(host, StoreFault::None));
@@ -196,34 +201,39 @@ impl HerdModel {
     /// One thing happens.
     pub(super) fn take(&self, state: &mut State, step: &Step) {
         let State { world, spent } = state;
+        let now = self.now(world);
         match step {
             Step::Fires(host, timer) => {
                 spent.timers += 1;
                 self.fire(world, *host, timer);
             }
-            Step::Syncs(host) => world.sync_promise(*host, NOW),
+            Step::Beats(host) => {
+                spent.beats += 1;
+                world.feed(*host, Input::Timer(Timer::Beat), now);
+            }
+            Step::Syncs(host) => world.sync_promise(*host, now),
             Step::Swaps(host, fault) => {
                 spent.store_faults += u8::from(*fault != StoreFault::None);
-                world.carry_to_store(*host, *fault, NOW);
+                world.carry_to_store(*host, *fault, now);
             }
             Step::LateSwap => world.late_swap(),
             Step::Obeys(host) => self.obey(world, spent, *host),
             Step::Fails(host) => {
                 spent.failures += 1;
-                world.carry_out(*host, Execution::Fails, NOW);
+                world.carry_out(*host, Execution::Fails, now);
             }
-            Step::Reads(host) => world.read_store(*host, NOW),
+            Step::Reads(host) => world.read_store(*host, now),
             Step::ReadsStale(host) => {
                 spent.stale_reads += 1;
-                world.read_store_stale(*host, NOW);
+                world.read_store_stale(*host, now);
             }
-            Step::Looks(host) => world.look(*host, NOW),
+            Step::Looks(host) => world.look(*host, now),
             Step::Arrives(from, to, message) => {
                 let is_it = |(by, at, said): &(HostId, HostId, Shared<Message>)| {
                     by == from && at == to && **said == *message
                 };
                 world.mail.retain(|letter| !is_it(letter));
-                world.deliver(*from, *to, message, NOW);
+                world.deliver(*from, *to, message, now);
             }
             Step::Receives(host) => world.receive(*host, usize::MAX),
             Step::Answers(leader, standby) => world.answer(*leader, *standby),
@@ -248,11 +258,11 @@ impl HerdModel {
                 spent.agent_deaths += 1;
                 world.end_agent(*host);
             }
-            Step::Returns(host) => world.start_agent(*host, NOW),
+            Step::Returns(host) => world.start_agent(*host, now),
             Step::Command => {
                 let (host, command) = self.bounds.commands[usize::from(spent.commands)].clone();
                 spent.commands += 1;
-                world.feed(host, Input::Command(command), NOW);
+                world.feed(host, Input::Command(command), now);
             }
         }
     }
@@ -260,10 +270,11 @@ impl HerdModel {
     /// A timer fires, and what follows from it alone. Who suspects its leader campaigns: until
     /// then nothing but its own memory has changed, so it might as well have begun to later.
     fn fire(&self, world: &mut World, host: HostId, timer: &Timer) {
+        let now = self.now(world);
         if *timer == Timer::LeaseLapsed {
-            self.end_leases(world);
+            self.end_leases(world, host);
         }
-        world.feed(host, Input::Timer(timer.clone()), NOW);
+        world.feed(host, Input::Timer(timer.clone()), now);
         if *timer == Timer::LeaseLapsed {
             self.probe(world, host);
             let next = world.store.record.value.epoch.0 < self.bounds.epochs;
@@ -272,19 +283,29 @@ impl HerdModel {
                 agent.is_some_and(|agent| agent.core.timers().contains_key(&Timer::Campaign))
             };
             if next && armed(world) {
-                world.feed(host, Input::Timer(Timer::Campaign), NOW);
+                world.feed(host, Input::Timer(Timer::Campaign), now);
             }
         }
     }
 
-    /// A leader measures its lease from an earlier moment than whoever watches it, and its deadman
-    /// does not sleep: where one is armed, it was not in vain when a lease has lapsed.
-    fn end_leases(&self, world: &mut World) {
+    /// A leader measures its lease from before a renewal is sent, and its deadman does not sleep:
+    /// where one is armed that has to do with what this watcher knows, it was not in vain when the
+    /// watcher's own time is over. A renewal of which it has not heard is another matter.
+    fn end_leases(&self, world: &mut World, watcher: HostId) {
+        let now = self.now(world);
+        let timers = world.agent(watcher).map(|agent| agent.core.timers());
+        let Some(over) = timers.and_then(|timers| timers.get(&Timer::LeaseLapsed).copied()) else {
+            return;
+        };
         for host in self.herd.hosts() {
-            if world.host(host).deadman.is_none() {
+            if world
+                .host(host)
+                .deadman
+                .is_none_or(|deadline| deadline >= over)
+            {
                 continue;
             }
-            world.feed(host, Input::Timer(Timer::LeaseEnds), NOW);
+            world.feed(host, Input::Timer(Timer::LeaseEnds), now);
             if world.host_mut(host).deadman.take().is_some() {
                 world.crash_server(host);
             }
@@ -294,7 +315,7 @@ impl HerdModel {
     /// An order about the server is carried out.
     pub(super) fn obey(&self, world: &mut World, spent: &mut Spent, host: HostId) {
         spent.fetched |= world.fetches(host);
-        world.carry_out(host, Execution::Succeeds, NOW);
+        world.carry_out(host, Execution::Succeeds, self.now(world));
     }
 }
 

@@ -10,7 +10,7 @@ use manada_core::loss::LossBound;
 use manada_core::message::Message;
 use manada_core::node::Node;
 use manada_core::reason::Reason;
-use manada_core::record::{Record, Revision, Versioned};
+use manada_core::record::Revision;
 use manada_core::server::{Promise, ServerFacts};
 use manada_core::timer::{Moment, Timer};
 
@@ -358,10 +358,12 @@ impl World {
         };
         let arrives = matches!(fault, StoreFault::None | StoreFault::AnswerLost);
         let renewed = arrives && self.store.make_mut().renew(expected, lease);
-        let outcome = if fault == StoreFault::None {
-            self.told(renewed)
-        } else {
-            Outcome::Unknown
+        let outcome = match fault {
+            StoreFault::None if renewed => Outcome::Done,
+            StoreFault::None => Outcome::Conflict(self.store.record.clone()),
+            StoreFault::AnswerLost | StoreFault::RequestLate | StoreFault::RequestLost => {
+                Outcome::Unknown
+            }
         };
         self.done(host, action.id, outcome, now);
     }
@@ -394,7 +396,13 @@ impl World {
         match fault {
             StoreFault::None => {
                 let swapped = self.swap_in(swap);
-                self.told(swapped)
+                let record = self.store.record.clone();
+                if swapped {
+                    let lease = self.store.lease.clone();
+                    Outcome::Swapped { record, lease }
+                } else {
+                    Outcome::Conflict(record)
+                }
             }
             StoreFault::AnswerLost => {
                 self.swap_in(swap);
@@ -422,15 +430,6 @@ impl World {
             self.check_swap(&former.value, leader, accepts_loss);
         }
         swapped
-    }
-
-    fn told(&self, swapped: bool) -> Outcome {
-        let record: Versioned<Record> = self.store.record.clone();
-        if swapped {
-            Outcome::Swapped(record)
-        } else {
-            Outcome::Conflict(record)
-        }
     }
 
     fn post(&mut self, from: HostId, to: HostId, message: Message) {

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
 use manada_model::{HerdName, NodeName};
 use serde::de::{DeserializeOwned, Error as _};
@@ -29,6 +30,12 @@ pub(super) struct Keys {
     record: String,
     lease: String,
     nodes: String,
+}
+
+/// What was written, and what was there besides.
+pub(super) struct Put {
+    pub(super) revision: Revision,
+    pub(super) lease: Option<Lease>,
 }
 
 /// What was there instead of what was expected.
@@ -73,8 +80,8 @@ impl Keys {
         } })
     }
 
-    /// Writes `key` if the record was last changed at the revision `expected`, or is not there;
-    /// reads the record otherwise.
+    /// Writes `key`, and reads the lease, if the record was last changed at the revision
+    /// `expected`, or is not there; reads the record otherwise.
     pub(super) fn put_if(&self, expected: Option<Revision>, key: &str, value: &str) -> Value {
         // A key that is not there has the revision 0.
         let expected = expected.unwrap_or_default().0.to_string();
@@ -83,7 +90,10 @@ impl Keys {
             "compare": [{
                 "key": record, "target": "MOD", "result": "EQUAL", "mod_revision": expected,
             }],
-            "success": [{ "request_put": { "key": encode(key), "value": encode(value) } }],
+            "success": [
+                { "request_put": { "key": encode(key), "value": encode(value) } },
+                { "request_range": { "key": encode(&self.lease) } },
+            ],
             "failure": [{ "request_range": { "key": record } }],
         })
     }
@@ -219,7 +229,7 @@ pub(super) fn term(answer: &[u8]) -> Option<u64> {
 }
 
 /// Reads the answer to [`Keys::put_if`].
-pub(super) fn decided(answer: &[u8]) -> Result<Result<Revision, Found>, Cause> {
+pub(super) fn decided(answer: &[u8]) -> Result<Result<Put, Found>, Cause> {
     #[derive(Deserialize)]
     struct Txn {
         header: Header,
@@ -234,15 +244,19 @@ pub(super) fn decided(answer: &[u8]) -> Result<Result<Revision, Found>, Cause> {
         response_range: Option<Range>,
     }
     let answer: Txn = parse("etcd's answer to a transaction", answer)?;
-    if answer.succeeded {
-        return Ok(Ok(Revision(answer.header.revision)));
-    }
     let ranges = answer
         .responses
         .into_iter()
         .filter_map(|one| one.response_range);
-    let current = ranges.flat_map(|range| range.pairs).next();
-    let current = current.map(|pair| record(&pair)).transpose()?;
+    let read = ranges.flat_map(|range| range.pairs).next();
+    if answer.succeeded {
+        let lease = read.map(|pair| parse("the lease", &pair.value.0));
+        return Ok(Ok(Put {
+            revision: Revision(answer.header.revision),
+            lease: lease.transpose()?,
+        }));
+    }
+    let current = read.map(|pair| record(&pair)).transpose()?;
     Ok(Err(Found(current)))
 }
 

@@ -21,7 +21,7 @@ use crate::location::Endpoint;
 use crate::store::{Engine, Pending, Renewal, Snapshot, Swap};
 use crate::watch::Watch;
 use client::Client;
-use gateway::{Found, Keys};
+use gateway::{Found, Keys, Put};
 use leadership::Leadership;
 
 /// A herd's keys in an etcd cluster.
@@ -46,14 +46,14 @@ impl Etcd {
         })
     }
 
-    /// Writes `key`, if the record has the revision `expected`.
+    /// Writes `key`, and reads the lease with it, if the record has the revision `expected`.
     async fn put_if(
         &self,
         request: Request,
         expected: Option<Revision>,
         key: &str,
         value: &str,
-    ) -> Result<Result<Revision, Found>, StoreError> {
+    ) -> Result<Result<Put, Found>, StoreError> {
         let body = self.keys.put_if(expected, key, value);
         let answer = self.client.call(request, gateway::TXN, body).await?;
         self.leadership.note(&answer);
@@ -82,10 +82,13 @@ impl Engine for Etcd {
                 .put_if(request, expected, self.keys.record(), &value)
                 .await?;
             Ok(match written {
-                Ok(revision) => Swap::Swapped(Versioned {
-                    revision,
-                    value: record.clone(),
-                }),
+                Ok(Put { revision, lease }) => Swap::Swapped {
+                    record: Versioned {
+                        revision,
+                        value: record.clone(),
+                    },
+                    lease,
+                },
                 Err(Found(current)) => Swap::Conflict(current),
             })
         })

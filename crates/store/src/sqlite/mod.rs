@@ -131,10 +131,13 @@ impl Engine for Sqlite {
                 statements::write(connection, herd, expected, &text)
             };
             Ok(match self.run(request, work).await? {
-                Ok(revision) => Swap::Swapped(Versioned {
-                    revision,
-                    value: record.clone(),
-                }),
+                Ok((revision, lease)) => Swap::Swapped {
+                    record: Versioned {
+                        revision,
+                        value: record.clone(),
+                    },
+                    lease,
+                },
                 Err(Found(current)) => Swap::Conflict(current),
             })
         })

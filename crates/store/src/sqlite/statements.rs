@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
 use manada_model::{HerdName, NodeName};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
@@ -16,18 +17,9 @@ pub(super) struct Found(pub(super) Option<Versioned<Record>>);
 
 pub(super) fn read(connection: &mut Connection, herd: &HerdName) -> Result<Snapshot, Cause> {
     let transaction = connection.transaction().map_err(Cause::Sqlite)?;
-    let record = record(&transaction, herd)?;
-    let lease: Option<String> = transaction
-        .prepare("SELECT value FROM lease WHERE herd = ?1")
-        .and_then(|mut query| {
-            query
-                .query_row([herd.as_str()], |row| row.get(0))
-                .optional()
-        })
-        .map_err(Cause::Sqlite)?;
     Ok(Snapshot {
-        record,
-        lease: lease.map(|text| parse("the lease", &text)).transpose()?,
+        record: record(&transaction, herd)?,
+        lease: lease(&transaction, herd)?,
         book: book(&transaction, herd)?,
     })
 }
@@ -37,12 +29,13 @@ pub(super) fn write(
     herd: &HerdName,
     expected: Option<Revision>,
     text: &str,
-) -> Result<Result<Revision, Found>, Cause> {
+) -> Result<Result<(Revision, Option<Lease>), Found>, Cause> {
     let transaction = begin(connection)?;
     let current = record(&transaction, herd)?;
     if current.as_ref().map(|record| record.revision) != expected {
         return Ok(Err(Found(current)));
     }
+    let lease = lease(&transaction, herd)?;
     let revision = Revision(expected.map_or(1, |revision| revision.0 + 1));
     transaction
         .execute(
@@ -52,7 +45,7 @@ pub(super) fn write(
         )
         .and_then(|_| transaction.commit())
         .map_err(Cause::Sqlite)?;
-    Ok(Ok(revision))
+    Ok(Ok((revision, lease)))
 }
 
 pub(super) fn renew(
@@ -134,6 +127,18 @@ fn record(
         })
     };
     row.map(versioned).transpose()
+}
+
+fn lease(transaction: &Transaction<'_>, herd: &HerdName) -> Result<Option<Lease>, Cause> {
+    let text: Option<String> = transaction
+        .prepare("SELECT value FROM lease WHERE herd = ?1")
+        .and_then(|mut query| {
+            query
+                .query_row([herd.as_str()], |row| row.get(0))
+                .optional()
+        })
+        .map_err(Cause::Sqlite)?;
+    text.map(|text| parse("the lease", &text)).transpose()
 }
 
 fn book(

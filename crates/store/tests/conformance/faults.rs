@@ -40,7 +40,7 @@ pub(crate) async fn until_it_answers(store: &Store) {
 async fn created(store: &Store) -> manada_core::record::Revision {
     until_it_answers(store).await;
     match store.create(&record(1)).await.expect("created") {
-        Swap::Swapped(created) => created.revision,
+        Swap::Swapped { record, .. } => record.revision,
         Swap::Conflict(found) => panic!("there is {found:?}"),
     }
 }
@@ -131,7 +131,7 @@ pub(crate) fn a_cluster_serves_on_when_a_member_is_killed() -> Outcome {
             }
         };
         // A try whose outcome was not known may have been the one that did it.
-        let (Swap::Swapped(now) | Swap::Conflict(Some(now))) = swapped else {
+        let (Swap::Swapped { record: now, .. } | Swap::Conflict(Some(now))) = swapped else {
             panic!("the record is gone");
         };
         assert_eq!(now.value, record(2));

@@ -141,7 +141,10 @@ async fn a_record_is_created_once(place: &Place) {
     let (one, other) = (place.open().await, place.open().await);
     assert_eq!(one.read().await.expect("read"), Snapshot::default());
     let first = record(1);
-    let Swap::Swapped(created) = one.create(&first).await.expect("created") else {
+    let Swap::Swapped {
+        record: created, ..
+    } = one.create(&first).await.expect("created")
+    else {
         panic!("there was no record");
     };
     assert_eq!(created.value, first);
@@ -163,7 +166,7 @@ async fn one_swap_wins_per_revision(place: &Place) {
     const SWAPS: usize = 10;
     let store = place.open().await;
     let created = store.create(&record(0)).await.expect("created");
-    assert!(matches!(created, Swap::Swapped(_)));
+    assert!(matches!(created, Swap::Swapped { .. }));
     let mut agents = tokio::task::JoinSet::new();
     for agent in 1..=AGENTS {
         let store = place.open().await;
@@ -177,7 +180,7 @@ async fn one_swap_wins_per_revision(place: &Place) {
                 let mut next = current.value.clone();
                 next.epoch.0 = current.value.epoch.0 + agent;
                 match store.swap(current.revision, &next).await {
-                    Ok(Swap::Swapped(new)) => {
+                    Ok(Swap::Swapped { record: new, .. }) => {
                         assert!(new.revision > current.revision);
                         won.push((current.revision, agent));
                     }
@@ -203,7 +206,8 @@ async fn one_swap_wins_per_revision(place: &Place) {
 
 async fn a_lease_is_refused_after_the_epoch_changed(place: &Place) {
     let (leader, candidate) = (place.open().await, place.open().await);
-    let Swap::Swapped(reign) = leader.create(&record(1)).await.expect("created") else {
+    let Swap::Swapped { record: reign, .. } = leader.create(&record(1)).await.expect("created")
+    else {
         panic!("there was no record");
     };
     for beat in 1..=3 {
@@ -212,9 +216,14 @@ async fn a_lease_is_refused_after_the_epoch_changed(place: &Place) {
     }
     assert_eq!(leader.read().await.expect("read").lease, Some(lease(1, 3)));
     let swapped = candidate.swap(reign.revision, &record(2)).await;
-    let Swap::Swapped(next) = swapped.expect("asked") else {
+    let Swap::Swapped {
+        record: next,
+        lease: last,
+    } = swapped.expect("asked")
+    else {
         panic!("nobody else has changed the record");
     };
+    assert_eq!(last, Some(lease(1, 3)));
     let refused = leader.renew(reign.revision, &lease(1, 4)).await;
     assert_eq!(refused.expect("asked"), Renewal::Conflict(Some(next)));
     assert_eq!(leader.read().await.expect("read").lease, Some(lease(1, 3)));
@@ -245,7 +254,10 @@ async fn a_watch_tells_what_is_there_and_what_changes(place: &Place) {
     assert_eq!(there, contact("n1", 1));
     assert!(matches!(next(&mut watch).await, Change::Reachable));
 
-    let Swap::Swapped(created) = other.create(&record(1)).await.expect("created") else {
+    let Swap::Swapped {
+        record: created, ..
+    } = other.create(&record(1)).await.expect("created")
+    else {
         panic!("there was no record");
     };
     let Change::Record(told) = next(&mut watch).await else {
@@ -280,7 +292,7 @@ async fn herds_do_not_see_each_other(place: &Place) {
     store.register(&contact("n1", 1)).await.expect("registered");
     assert_eq!(other.read().await.expect("read"), Snapshot::default());
     let created = other.create(&record(5)).await.expect("created");
-    assert!(matches!(created, Swap::Swapped(_)));
+    assert!(matches!(created, Swap::Swapped { .. }));
     let own = store.read().await.expect("read").record.expect("there");
     assert_eq!(own.value, record(1));
 }

@@ -180,7 +180,7 @@ fn record_in(entry: &Entry) -> Option<&Record> {
 
 fn ended(outcome: &Outcome) -> Ended {
     match outcome {
-        Outcome::Done | Outcome::Swapped(_) | Outcome::RuleWritten { .. } => Ended::Done,
+        Outcome::Done | Outcome::Swapped { .. } | Outcome::RuleWritten { .. } => Ended::Done,
         Outcome::Conflict(_) => Ended::Conflict,
         Outcome::Unknown => Ended::Unknown,
         Outcome::Failed => Ended::Failed,
