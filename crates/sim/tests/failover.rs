@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use manada_core::input::Command;
 use manada_core::position::Epoch;
+use manada_core::record::{Desired, WhenShort};
+use manada_model::SyncMethod;
 use manada_sim::simulation::{Fault, Life, Simulation};
 use manada_sim::world::HostId;
 
@@ -111,6 +113,33 @@ fn a_rejoin_that_another_election_overtakes_is_tried_again_soon() {
         let end = simulation.now + Duration::from_secs(15);
         simulation.run_until(end);
         assert_eq!(simulation.world.ledger.violation, None, "seed {seed}");
+        assert!(simulation.is_whole(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_leader_whose_commits_are_only_about_to_wait_stops_with_its_lease() {
+    let wait = Command::SetPolicy(Desired {
+        method: SyncMethod::Any,
+        count: 1,
+        standbys: None,
+        when_short: WhenShort::Block,
+    });
+    for seed in 1..=20 {
+        let mut simulation = Life::of(4, 0, 0, seed).simulation();
+        simulation.run_until(Duration::from_secs(10));
+        simulation.endure(&[
+            (AT_ONCE, Fault::SlowReloads(Duration::from_secs(5))),
+            (AT_ONCE, Fault::Command(LEADER, wait.clone())),
+            (
+                Duration::from_millis(300),
+                Fault::Isolate(LEADER, Duration::from_secs(8)),
+            ),
+        ]);
+        let end = simulation.now + Duration::from_secs(30);
+        simulation.run_until(end);
+        assert_eq!(simulation.world.ledger.violation, None, "seed {seed}");
+        assert!(epoch(&simulation) > Epoch(1), "seed {seed}");
         assert!(simulation.is_whole(), "seed {seed}");
     }
 }

@@ -76,8 +76,8 @@ pub(super) const STOP_LAPSED: Rule = Rule {
     name: "leading: stop when the own lease ends",
     why: "nothing but time keeps an asynchronous leader from acknowledging",
     decide: |node| {
-        let (facts, policy) = node.leads_with()?;
-        let asynchronous = !policy.is_synchronous() || node.rests_on_time(&facts.enforced);
+        let (facts, _) = node.leads_with()?;
+        let asynchronous = node.is_asynchronous() || node.rests_on_time(&facts.enforced);
         let lapsed = node.has_fired(&Timer::LeaseEnds) && asynchronous;
         let stop = Order::Stop(Stop::Immediate);
         let serves = facts.gate == Gate::Open || node.rests_on_time(&facts.enforced);
@@ -123,9 +123,9 @@ pub(super) const ARM_DEADMAN: Rule = Rule {
     name: "leading: arm the deadman",
     why: "an asynchronous leader is stopped in time, also if its agent is gone",
     decide: |node| {
-        let (facts, policy) = node.leads_with()?;
+        let (facts, _) = node.leads_with()?;
         let deadline = node.armed.get(&Timer::LeaseEnds).copied()?;
-        let due = (!policy.is_synchronous() || node.rests_on_time(&facts.enforced))
+        let due = (node.is_asynchronous() || node.rests_on_time(&facts.enforced))
             && node.lease_is_held
             && node.lanes.deadman.is_none()
             && node.lanes.deadline != Some(Some(deadline));
@@ -148,9 +148,8 @@ pub(super) const DISARM_DEADMAN: Rule = Rule {
         let needed = match &node.server {
             Some(ServerFacts::Primary(facts)) => {
                 acknowledges_alone(&facts.enforced)
-                    || node.leads_with().is_some_and(|(_, policy)| {
-                        !policy.is_synchronous() || node.rests_on_time(&facts.enforced)
-                    })
+                    || (node.leads_with().is_some()
+                        && (node.is_asynchronous() || node.rests_on_time(&facts.enforced)))
             }
             Some(ServerFacts::Starting | ServerFacts::Unresponsive) | None => node.was_primary,
             Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable | ServerFacts::Standby(_)) => {
@@ -264,12 +263,12 @@ impl Node {
     /// leader it is also the word that nothing outlives its lease: who does not know what would be
     /// lost takes nothing over by itself, so it is not said before the deadman is armed.
     fn reign_lsn(&self) -> Lsn {
-        let Some((facts, policy)) = self.leads_with() else {
+        let Some((facts, _)) = self.leads_with() else {
             return Lsn::INVALID;
         };
         let epoch = self.record.as_deref().map(|record| record.value.epoch);
         let begun = Some(facts.position.rule.epoch) == epoch;
-        let ends = (policy.is_synchronous() && !self.rests_on_time(&facts.enforced))
+        let ends = !(self.is_asynchronous() || self.rests_on_time(&facts.enforced))
             || matches!(self.lanes.deadline, Some(Some(_)));
         if begun && ends {
             facts.position.flush_lsn
@@ -302,6 +301,17 @@ impl Node {
         };
         let needed = policy.count as usize;
         policy.standbys.iter().filter(has).take(needed).count() >= needed
+    }
+
+    /// Whether a policy by which this node alone has what it acknowledges is published for it, as it
+    /// is until another was proven to be in force: so long others reckon with the end of its lease.
+    fn is_asynchronous(&self) -> bool {
+        self.member_record().is_some_and(|record| {
+            let mut policies = record.policies.iter();
+            policies.any(|published| {
+                published.leader == self.name && !published.policy.is_synchronous()
+            })
+        })
     }
 
     /// Whether that policy may be in force: one that waits for nobody only under a lease, with
