@@ -85,6 +85,9 @@ const MESSAGES: [(&str, Failure); 21] = [
     ("invalid value for parameter", Failure::Configuration),
 ];
 
+/// What a server says of a socket that it has: no failure.
+const SOCKET_WORKS: &str = "listening on Unix socket";
+
 /// Said last: other failures mention it too.
 const LAST_RESORTS: [(&str, Failure); 4] = [
     (
@@ -99,10 +102,15 @@ const LAST_RESORTS: [(&str, Failure); 4] = [
 impl Failure {
     /// Recognises the reason in the end of a log.
     pub fn recognise(log: &str) -> Failure {
+        let troubles: String = log
+            .lines()
+            .filter(|line| !line.contains(SOCKET_WORKS))
+            .flat_map(|line| [line, "\n"])
+            .collect();
         MESSAGES
             .iter()
             .chain(&LAST_RESORTS)
-            .find(|(message, _)| log.contains(message))
+            .find(|(message, _)| troubles.contains(message))
             .map_or(Failure::Other, |(_, failure)| *failure)
     }
 }
@@ -162,6 +170,15 @@ mod tests {
         let log = "FATAL:  lock file \"postmaster.pid\" already exists\n\
                    HINT:  Is another postmaster (PID 12) running in data directory \"/data\"?\n";
         assert_eq!(Failure::recognise(log), Failure::AlreadyRunning);
+    }
+
+    #[test]
+    fn a_socket_that_works_is_no_failure() {
+        let log = "LOG:  listening on Unix socket \"/run/.s.PGSQL.5432\"\n\
+                   LOG:  invalid connection type \"hostsl\"\n\
+                   CONTEXT:  line 9 of configuration file \"/data/pg_hba.conf\"\n\
+                   FATAL:  could not load /data/pg_hba.conf\n";
+        assert_eq!(Failure::recognise(log), Failure::Configuration);
     }
 
     proptest! {
