@@ -33,6 +33,9 @@ use crate::wording;
 /// sleep, while waiting goes by one that does not.
 const ROUND_MAX: Duration = Duration::from_millis(500);
 
+/// How long a server may start before that is said.
+const STARTS_SAID_AFTER: Duration = Duration::from_secs(10);
+
 /// Everything that the loop hears.
 pub(crate) struct Ears {
     pub(crate) told: mpsc::Receiver<Told>,
@@ -92,6 +95,7 @@ pub(crate) struct Daemon {
     beat: u64,
     store: StoreState,
     server: Option<(ServerFacts, Moment)>,
+    starts_since: Option<Moment>,
     /// Who else sets what commits wait for, as it was said last.
     foreign: Option<Obstacle>,
     lease: Option<(Lease, Moment)>,
@@ -116,6 +120,7 @@ impl Daemon {
             beat: u64::try_from(clock::now().0.as_millis()).unwrap_or_default(),
             store: StoreState::Unreachable,
             server: None,
+            starts_since: None,
             foreign: None,
             lease: None,
             probe_due: None,
@@ -213,6 +218,8 @@ impl Daemon {
             let facts = Box::new(facts.clone());
             self.note(Event::Server { facts });
         }
+        let starts = matches!(facts, ServerFacts::Starting);
+        self.starts_since = starts.then(|| self.starts_since.unwrap_or_else(clock::now));
         self.server = Some((facts.clone(), clock::now()));
         self.hear(Input::Server(facts));
     }
@@ -520,6 +527,9 @@ impl Daemon {
             self.admit_members();
         }
         let mut obstacles = Vec::from_iter(self.foreign.clone());
+        let took = self.starts_since.map(clock::since);
+        let took = took.filter(|took| *took >= STARTS_SAID_AFTER);
+        obstacles.extend(took.map(|took| Obstacle::ServerStarts { took }));
         obstacles.extend(self.core.obstacles());
         self.voices.glance.send_replace(Arc::new(Glance {
             at: clock::now(),

@@ -217,12 +217,20 @@ impl Node {
             obstacles.push(unfit);
         }
         obstacles.extend(self.refused.clone());
-        if let Some((_, failures)) = &self.lanes.server.failed {
-            obstacles.push(Obstacle::Retrying {
-                failures: *failures,
-            });
-        }
+        obstacles.extend(self.obstacle_of_failures());
         obstacles
+    }
+
+    fn obstacle_of_failures(&self) -> Option<Obstacle> {
+        let (order, failures) = self.lanes.server.failed.as_ref()?;
+        let failures = *failures;
+        let starts = matches!(order, Order::StartStandby { .. } | Order::StartPrimary)
+            && matches!(self.server, Some(ServerFacts::Stopped { .. }));
+        Some(if starts {
+            Obstacle::StartFails { failures }
+        } else {
+            Obstacle::Retrying { failures }
+        })
     }
 
     fn obstacles_of_election(&self) -> Option<Obstacle> {

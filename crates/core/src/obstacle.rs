@@ -165,6 +165,16 @@ pub enum Obstacle {
         /// How often in all.
         tries: u32,
     },
+    /// The server starts, and takes no connections yet.
+    ServerStarts {
+        /// For how long.
+        took: Duration,
+    },
+    /// The server does not start.
+    StartFails {
+        /// How often it was tried in a row.
+        failures: u32,
+    },
     /// What was tried has failed, and is tried again after a pause.
     Retrying {
         /// How often it has failed in a row.

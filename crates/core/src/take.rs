@@ -334,8 +334,9 @@ impl Node {
         self.restart(&Timer::Retry);
     }
 
-    /// A try on the ladder of rejoining has ended. The pause after one that failed grows with the
-    /// number of tries, and with how long this one took: what costs the leader much is done seldom.
+    /// A try on the ladder of rejoining has ended. The pause after one that failed, or after which
+    /// the server may still not start, grows with the number of tries, and with how long this one
+    /// took: what costs the leader much is done seldom.
     fn climbed(&mut self, rung: Rung, succeeded: bool, now: Moment) {
         let ladder = &mut self.rejoin;
         match rung {
@@ -346,7 +347,8 @@ impl Node {
         let doublings = ladder.tries().saturating_sub(1).min(DOUBLINGS_MAX);
         let took = now.0.saturating_sub(ladder.began.0);
         let pause = (self.limits.timings.retry + took).saturating_mul(2_u32.pow(doublings));
-        ladder.pause = (!succeeded).then_some(pause);
+        let is_last = succeeded && ladder.tries() == 1;
+        ladder.pause = (!is_last).then_some(pause);
         self.restart(&Timer::RejoinAgain);
     }
 

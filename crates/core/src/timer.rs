@@ -40,6 +40,8 @@ pub enum Timer {
     QuorumSilent,
     /// The server has not answered for too long.
     ServerHung,
+    /// The leader's server has been starting for so long that another may take over.
+    StartsLong,
     /// A standby has not streamed for long, although its leader is well: its WAL may be gone there.
     Starved,
     /// A standby has been away long enough to be left out of the policy.
@@ -82,6 +84,9 @@ pub struct Timings {
     pub quorum_silent: Duration,
     /// How long a server may be silent.
     pub server_hung: Duration,
+    /// How long a leader's server may take to start before somebody else may lead. A recovery can
+    /// take longer, and goes on.
+    pub starts_long: Duration,
     /// How long a standby may be without WAL from a leader that is well.
     pub starved: Duration,
     /// How long a standby may be away.
@@ -105,6 +110,7 @@ impl Default for Timings {
             ask_again: Duration::from_millis(100),
             quorum_silent: Duration::from_millis(4000),
             server_hung: Duration::from_millis(5000),
+            starts_long: Duration::from_secs(30),
             starved: Duration::from_secs(20),
             away: Duration::from_secs(5),
             settled: Duration::from_secs(1),

@@ -46,6 +46,7 @@ impl Node {
             Timer::AskAgain,
             Timer::QuorumSilent,
             Timer::ServerHung,
+            Timer::StartsLong,
             Timer::Retry,
             Timer::RetryStore,
             Timer::RetryPromise,
@@ -124,6 +125,10 @@ impl Node {
                 let hangs = matches!(self.server, Some(ServerFacts::Unresponsive));
                 hangs.then_some(times.server_hung)
             }
+            Timer::StartsLong => {
+                let starts = matches!(self.server, Some(ServerFacts::Starting));
+                (starts && self.leads()).then_some(times.starts_long)
+            }
             Timer::Retry => self.pause_of(&self.lanes.server),
             Timer::RetryStore => self.pause_of(&self.lanes.store),
             Timer::RetryPromise => self.pause_of(&self.lanes.promise),
@@ -153,15 +158,17 @@ impl Node {
         matches!(self.duty(), Duty::Lead { .. })
     }
 
-    /// Whether this node gives signs of life as the leader.
+    /// Whether this node gives signs of life as the leader. One whose server starts for long gives
+    /// none, so that others take over who have all commits; where commits wait for nobody, only
+    /// this node has them.
     pub(crate) fn renews(&self) -> bool {
         let lives = match &self.server {
-            Some(
-                ServerFacts::Primary(_)
-                | ServerFacts::Standby(_)
-                | ServerFacts::Starting
-                | ServerFacts::Unresponsive,
-            ) => true,
+            Some(ServerFacts::Primary(_) | ServerFacts::Standby(_) | ServerFacts::Unresponsive) => {
+                true
+            }
+            Some(ServerFacts::Starting) => {
+                !(self.has_fired(&Timer::StartsLong) && self.is_synchronous())
+            }
             Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable) | None => false,
         };
         self.leads() && lives && self.own_resignation().is_none()

@@ -1,5 +1,7 @@
 //! Why something does not happen, in a sentence, and what would unblock it.
 
+use std::time::Duration;
+
 use manada_core::action::Rung;
 use manada_core::obstacle::{ForeignSetting, Obstacle, SettingPlace, Unfit};
 use manada_model::NodeName;
@@ -106,6 +108,19 @@ pub fn sentence(obstacle: &Obstacle) -> String {
              have failed, {} last; it is tried again now and then",
             rung_name(*rung)
         ),
+        Obstacle::ServerStarts { took } => {
+            let took = Duration::from_secs(took.as_secs());
+            format!(
+                "its server has been starting for {}: a recovery can take minutes",
+                duration(took)
+            )
+        }
+        Obstacle::StartFails { failures: 1 } => {
+            "its server did not start, and is started again".to_owned()
+        }
+        Obstacle::StartFails { failures } => {
+            format!("its server has not started in {failures} tries, and is started again")
+        }
         Obstacle::Retrying { failures: 1 } => {
             "what was tried has failed, and is tried again".to_owned()
         }
@@ -185,6 +200,14 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::PromotedByHand => "bring the leader back; or, if this node's data is all that \
              is left, have it count again: touch standby.signal in its data directory"
             .to_owned(),
+        Obstacle::ServerStarts { .. } => {
+            "how far it is stands in its log (\"redo in progress\"): log/postgresql.log in the \
+             node's home"
+                .to_owned()
+        }
+        Obstacle::StartFails { .. } => {
+            "why stands in its log: log/postgresql.log in the node's home".to_owned()
+        }
         Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()

@@ -135,6 +135,11 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
             rung: Rung::Clone,
             tries: 5,
         },
+        Obstacle::ServerStarts {
+            took: Duration::from_millis(754_321),
+        },
+        Obstacle::StartFails { failures: 1 },
+        Obstacle::StartFails { failures: 3 },
         Obstacle::Retrying { failures: 1 },
         Obstacle::Retrying { failures: 3 },
     ];

@@ -208,14 +208,15 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
         warnings.push(format!("No word from the agents of {}.", names(&silent)));
     }
     for one in blocked(views) {
-        if let Obstacle::ForeignSetting { .. } = one.obstacle {
-            let remedy = one.remedy.unwrap_or_default();
-            warnings.push(format!(
-                "{}: {}. To end it: {}",
-                one.node,
-                one.because,
-                paint(accent::TYPE, remedy)
-            ));
+        let is_said = matches!(
+            one.obstacle,
+            Obstacle::ForeignSetting { .. }
+                | Obstacle::ServerStarts { .. }
+                | Obstacle::StartFails { .. }
+        );
+        if is_said {
+            let remedy = paint(accent::TYPE, one.remedy.unwrap_or_default());
+            warnings.push(format!("{}: {}. Next: {remedy}", one.node, one.because));
         }
     }
     for view in views {

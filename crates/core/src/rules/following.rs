@@ -5,6 +5,7 @@ use crate::action::{Order, Stop};
 use crate::duty::Duty;
 use crate::guards::Guard;
 use crate::history::{self, Relation};
+use crate::input::LeaderServer;
 use crate::node::Node;
 use crate::reason::Reason;
 use crate::server::{Promise, ServerFacts};
@@ -75,6 +76,10 @@ pub(super) const START: Rule = Rule {
             || !(node.is_automatic() || node.stopped_here)
             || node.was_promoted_by_hand()
         {
+            return None;
+        }
+        // What does not start is brought back first, as soon as the leader can be asked.
+        if node.would_rejoin() && node.leader_server != Some(LeaderServer::Silent) {
             return None;
         }
         let followed = node.following.leader == Some((epoch, leader.clone())) && !node.was_primary;

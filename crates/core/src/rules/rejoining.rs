@@ -20,8 +20,9 @@ const REWINDS_MAX: u32 = 2;
 /// pauses: what was in the way, such as a full disk, may be gone.
 const CLONES_MAX: u32 = 3;
 
-/// How often a server may fail to start before its data is taken for broken.
-const STARTS_MAX: u32 = 4;
+/// How often a server may fail to start before its data is taken for broken: with the pauses in
+/// between that is half a minute, in which a port or memory may become free again.
+const STARTS_MAX: u32 = 8;
 
 pub(super) const REJOIN: Rule = Rule {
     name: "rejoining: rejoin",

@@ -58,6 +58,7 @@ pub(crate) enum Entry {
 pub(crate) enum Runs {
     Stopped { clean: bool },
     Hangs,
+    Starts,
     Standby,
     Primary,
 }
@@ -89,6 +90,8 @@ pub(crate) struct Host {
     pub(crate) misses_beats: bool,
     /// When the server is killed unless another moment is set before.
     pub(crate) deadman: Option<Moment>,
+    /// Its server never comes to the end of its recovery as a primary.
+    pub(crate) starts_for_ever: bool,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
 }
@@ -168,6 +171,7 @@ impl Herd {
                 isolated: false,
                 misses_beats: false,
                 deadman: None,
+                starts_for_ever: false,
                 failing: None,
             }
         };
@@ -595,10 +599,5 @@ impl Herd {
                 self.waiting.push((primary, end, value));
             }
         }
-    }
-
-    fn drop_sessions(&mut self, text: &str) {
-        let gone = name(text);
-        self.waiting.retain(|(primary, _, _)| *primary != gone);
     }
 }

@@ -123,7 +123,8 @@ impl Herd {
             }
             _ => Vec::new(),
         };
-        let server = &mut self.hosts.get_mut(name).expect("a member").server;
+        let host = self.hosts.get_mut(name).expect("a member");
+        let (server, starts_for_ever) = (&mut host.server, host.starts_for_ever);
         match order {
             Order::StartStandby { follow } => {
                 server.runs = Runs::Standby;
@@ -132,7 +133,10 @@ impl Herd {
             }
             Order::StartPrimary => {
                 assert!(server.was_primary, "it was no primary");
-                server.runs = Runs::Primary;
+                server.runs = match starts_for_ever {
+                    true => Runs::Starts,
+                    false => Runs::Primary,
+                };
                 server.recovery_end = server.wal.len();
                 server.enforced = Enforced::Nobody;
                 server.gate = Gate::Closed;
@@ -186,7 +190,7 @@ impl Herd {
                     return Outcome::Failed;
                 }
                 server.wal = source;
-                server.runs = Runs::Standby;
+                server.runs = Runs::Stopped { clean: false };
                 server.was_primary = false;
                 server.follows = Some(leader.clone());
             }
@@ -225,6 +229,11 @@ impl Herd {
         }
     }
 
+    pub(super) fn drop_sessions(&mut self, text: &str) {
+        let gone = name(text);
+        self.waiting.retain(|(primary, _, _)| *primary != gone);
+    }
+
     fn position(&self, name: &NodeName) -> Position {
         let wal = &self.hosts[name].server.wal;
         let rule = wal
@@ -249,6 +258,7 @@ impl Herd {
                 was_primary: server.was_primary,
             },
             Runs::Hangs => ServerFacts::Unresponsive,
+            Runs::Starts => ServerFacts::Starting,
             Runs::Standby => ServerFacts::Standby(StandbyFacts {
                 position,
                 settled: server.follows.is_none(),

@@ -194,6 +194,7 @@ impl HerdModel {
             | Timer::AskAgain
             | Timer::QuorumSilent
             | Timer::ServerHung
+            | Timer::StartsLong
             | Timer::Starved => false,
         }
     }
