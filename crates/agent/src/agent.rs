@@ -1,7 +1,7 @@
 //! One node's agent from its start to its end.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,7 +89,10 @@ pub enum OpenAgentError {
     },
     /// Another one runs.
     #[error("an agent of this node runs already")]
-    RunsAlready,
+    RunsAlready {
+        /// Its process, if it has said so.
+        pid: Option<i32>,
+    },
     /// Nobody, or not us, may act as the server's user.
     #[error(transparent)]
     User(#[from] OsUserError),
@@ -336,10 +339,12 @@ fn promise_file(directory: &Path) -> Result<PromiseFile, OpenAgentError> {
     Ok(PromiseFile::in_directory(directory, owner))
 }
 
-/// Held for as long as the agent runs; the kernel lets go of it when the process ends.
+/// Held for as long as the agent runs; the kernel lets go of it when the process ends. It says which
+/// process that is.
 fn only_agent(directory: &Path) -> Result<File, OpenAgentError> {
     let path = directory.join("lock");
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
@@ -347,8 +352,20 @@ fn only_agent(directory: &Path) -> Result<File, OpenAgentError> {
         .open(&path)
         .map_err(|source| file_error(&path, source))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenAgentError::RunsAlready),
+        Ok(()) => {
+            let noted = file.set_len(0).and_then(|()| {
+                let pid = std::process::id();
+                file.write_all(pid.to_string().as_bytes())
+            });
+            noted.map_err(|source| file_error(&path, source))?;
+            Ok(file)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text).ok();
+            let pid = read.and_then(|_| text.parse().ok());
+            Err(OpenAgentError::RunsAlready { pid })
+        }
         Err(errno) => Err(file_error(&path, errno.into())),
     }
 }

@@ -1,11 +1,13 @@
 //! Taking in connections, no more at a time than there are places.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 /// How long the pause is when no connection can be accepted, as when files have run out.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -58,6 +60,36 @@ pub(crate) async fn take_in<D: Door, C>(
                     let _place = place;
                     conversation.await;
                 });
+            }
+            Err(error) => {
+                tracing::warn!(%error, from, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// The same for conversations of which each is over in a moment: where all `places` are taken, the
+/// oldest connection is ended, since it has asked nothing yet, or has its answer.
+pub(crate) async fn take_in_newest<D: Door, C>(
+    door: &D,
+    places: usize,
+    from: &'static str,
+    converse: impl Fn(D::Stream) -> C,
+) where
+    C: Future<Output = ()> + Send + 'static,
+{
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
+    loop {
+        match door.accept().await {
+            Ok(stream) => {
+                open.retain(|conversation| !conversation.is_finished());
+                if open.len() >= places
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                open.push_back(tokio::spawn(converse(stream)));
             }
             Err(error) => {
                 tracing::warn!(%error, from, "no connection can be accepted");

@@ -97,8 +97,23 @@ pub(crate) fn drop_slot(server: &Server, name: &str) -> Step {
     Step::sql(server, format!("SELECT pg_drop_replication_slot({name});"))
 }
 
-/// Stops the server and starts it again.
+/// Stops the server and starts it again: where an agent looks after it, that one starts it.
 pub(crate) fn restart(server: &Server) -> Step {
+    let stop = |directory: &str| {
+        let word = quote::shell_word(directory).expect("a path has no zero byte");
+        format!("pg_ctl stop -m fast -D {word}")
+    };
+    if is_under_an_agent(server) {
+        let directory = server.settings.text("data_directory").unwrap_or("PGDATA");
+        let command = if server.in_recovery() {
+            // Its agent starts it again.
+            stop(directory)
+        } else {
+            // The former primary starts again as a standby.
+            "manada switchover".to_owned()
+        };
+        return Step::shell(server, command);
+    }
     let debian = server
         .settings
         .text("config_file")
@@ -117,6 +132,18 @@ pub(crate) fn restart(server: &Server) -> Step {
         (None, Err(_)) => "pg_ctl restart -m fast -D PGDATA".to_owned(),
     };
     Step::shell(server, command)
+}
+
+/// Whether an agent decides what becomes of the server when it ends: then it has set this.
+fn is_under_an_agent(server: &Server) -> bool {
+    let setting = server.settings.get("restart_after_crash").ok();
+    setting.is_some_and(|setting| {
+        let of_the_agent = matches!(
+            &setting.origin,
+            SettingOrigin::File { path, .. } if path.ends_with("/manada.conf")
+        );
+        of_the_agent && setting.value == "off"
+    })
 }
 
 /// Puts another line into `pg_hba.conf` in place of `rule`, and in force.

@@ -18,15 +18,16 @@ use tokio::sync::watch;
 use super::answer::{Answer, Body, Known};
 use super::metrics;
 use crate::clock;
-use crate::door::take_in;
+use crate::door::take_in_newest;
 use crate::glance::{Glance, Who};
 use crate::peers::Book;
 
 /// How many connections may be open at once.
 const CONNECTIONS_MAX: usize = 128;
 
-/// How long a request's head may take, and how long a connection may be idle.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// How long a request's head may take, and how long a connection may be idle. Whoever asks seldom
+/// connects anew.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// An open port.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl HealthListener {
     /// Answers, until it is dropped.
     pub async fn serve(self, sources: Sources) {
         let converse = |stream| converse(stream, sources.clone());
-        take_in(&self.socket, CONNECTIONS_MAX, "health checks", converse).await;
+        take_in_newest(&self.socket, CONNECTIONS_MAX, "health checks", converse).await;
     }
 }
 

@@ -60,15 +60,17 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "URL", env = "MANADA_STORE")]
     store: Option<String>,
 
-    /// Where the other nodes' agents reach this one: the server's port and 10000 where nobody says.
+    /// Where the other nodes' agents reach this one [default: the node's address, and the server's
+    /// port plus 10000].
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Where load balancers and monitoring ask how this node is, over plain HTTP.
+    /// Where load balancers and monitoring ask how this node is, over plain HTTP [default: the node's
+    /// address, port 8008].
     #[arg(long, value_name = "ADDR:PORT")]
     health: Option<SocketAddr>,
 
-    /// Who is preferred among nodes with equal WAL: the higher, 1 to 255.
+    /// Who is preferred among nodes with equal WAL: the higher, 1 to 255 [default: 100].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     priority: Option<u8>,
 
@@ -264,9 +266,8 @@ fn ended(
 fn failure(error: OpenAgentError) -> Failure {
     let what = "this node is not protected";
     match &error {
-        OpenAgentError::RunsAlready | OpenAgentError::OtherCluster { .. } => {
-            Failure::refused(what).because(error)
-        }
+        OpenAgentError::RunsAlready { pid } => runs_already(*pid),
+        OpenAgentError::OtherCluster { .. } => Failure::refused(what).because(error),
         OpenAgentError::Promise(_) => Failure::refused(what)
             .because(&error)
             .next("manada remove, then manada join, on this host"),
@@ -282,6 +283,19 @@ fn failure(error: OpenAgentError) -> Failure {
         | OpenAgentError::File { .. }
         | OpenAgentError::User(_)
         | OpenAgentError::Identity(_) => Failure::failed(what).because(error),
+    }
+}
+
+fn runs_already(pid: Option<i32>) -> Failure {
+    let failure = Failure::refused("an agent of this node runs already, and protects it");
+    match pid {
+        Some(pid) => failure
+            .because(format!("it is process {pid}"))
+            .next("manada status")
+            .next(format!(
+                "to end that one, while its server goes on: systemctl stop its unit, or kill {pid}"
+            )),
+        None => failure.next("manada status"),
     }
 }
 

@@ -133,6 +133,12 @@ impl SyncArgs {
             (Policy::First, _) => SyncMethod::First,
             (Policy::Any, _) => SyncMethod::Any,
         };
+        if let Some(name) = twice(&self.names) {
+            return Err(
+                Failure::usage(format!("{} is named twice", shown(name.as_str())))
+                    .because("a standby counts once, however often it is named"),
+            );
+        }
         let count = self
             .count
             .ok_or_else(|| Failure::usage("how many standbys shall have a commit is missing"))?;
@@ -142,6 +148,14 @@ impl SyncArgs {
             names: self.names.clone(),
         })
     }
+}
+
+/// A name that stands there more than once.
+fn twice(names: &[StandbyName]) -> Option<&StandbyName> {
+    let mut rest = names.iter();
+    std::iter::from_fn(|| rest.next().map(|name| (name, rest.clone())))
+        .find(|(name, after)| after.clone().any(|other| name.matches(other.as_str())))
+        .map(|(name, _)| name)
 }
 
 pub(crate) async fn run(args: &SyncArgs, ui: Ui) -> Result<Outcome, Failure> {

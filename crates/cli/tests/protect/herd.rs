@@ -134,6 +134,17 @@ impl Protected {
         agent.process = Some(command.spawn().expect("manada runs"));
     }
 
+    pub(crate) fn agent_pid(&self, node: &str) -> u32 {
+        let process = self.agent(node).process.as_ref();
+        process.expect("it runs").id()
+    }
+
+    /// A connection to an agent's port for health checks that asks nothing yet.
+    pub(crate) fn connected_to_health(&self, node: &str) -> TcpStream {
+        let port = self.agent(node).health_port;
+        TcpStream::connect(("127.0.0.1", port)).expect("it listens")
+    }
+
     /// Kills an agent (`kill -9`), and nothing else.
     pub(crate) fn kill_agent(&mut self, node: &str) {
         let agents = &mut self.agents;

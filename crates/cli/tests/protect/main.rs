@@ -23,6 +23,7 @@ trials![
     a_lone_survivor_leads_once_an_operator_accepts_the_loss,
     a_setting_that_wins_over_the_agents_is_said_wherever_one_looks,
     health_checks_are_answered_as_patroni_answers,
+    the_doctor_advises_no_restart_that_an_agent_takes_for_a_failure,
     haproxy_as_configured_for_patroni_finds_the_primary,
     what_would_not_be_safe_is_refused_with_its_reason,
 ];
@@ -250,6 +251,10 @@ fn health_checks_are_answered_as_patroni_answers() -> Outcome {
     assert_eq!(status_of(&options), 503);
     assert!(options.ends_with("\r\n\r\n"), "it has a body: {options}");
     assert_eq!(status_of(&herd.asked("n1", "POST", "/primary")), 405);
+    // More connections that ask nothing than there are places.
+    let idle: Vec<_> = (0..300).map(|_| herd.connected_to_health("n1")).collect();
+    assert_eq!(herd.health("n1", "/primary"), 200);
+    drop(idle);
     Ok(())
 }
 
@@ -275,6 +280,17 @@ fn haproxy_as_configured_for_patroni_finds_the_primary() -> Outcome {
     Ok(())
 }
 
+fn the_doctor_advises_no_restart_that_an_agent_takes_for_a_failure() -> Outcome {
+    let herd = Protected::of_three(&Programs::any()?, "any");
+    // Without an archive it is about archive_mode, which takes a restart.
+    let output = manada(&["doctor", "--home", &herd.home("n1")]).output();
+    let advice = String::from_utf8(output.expect("manada runs").stdout).expect("text");
+    assert!(advice.contains("archive_mode"), "{advice}");
+    assert!(advice.contains("manada switchover"), "{advice}");
+    assert!(!advice.contains("pg_ctl restart"), "{advice}");
+    Ok(())
+}
+
 fn what_would_not_be_safe_is_refused_with_its_reason() -> Outcome {
     let mut herd = Protected::of_three(&Programs::any()?, "any");
     let run = |herd: &Protected, node: &str, more: &[&str]| {
@@ -284,6 +300,19 @@ fn what_would_not_be_safe_is_refused_with_its_reason() -> Outcome {
     let (code, error) = run(&herd, "n2", &[]);
     assert_eq!(code, 4, "{error}");
     assert!(error.contains("runs already"), "{error}");
+    let pid = herd.agent_pid("n2");
+    assert!(error.contains(&format!("process {pid}")), "{error}");
+
+    let sync = |herd: &Protected, names: &[&str]| {
+        let mut command = manada(&["sync", "first", "1", "--home", &herd.home("n1")]);
+        refused(&command.args(names).output().expect("manada runs"))
+    };
+    let (code, error) = sync(&herd, &["n1"]);
+    assert_eq!(code, 4, "{error}");
+    assert!(error.contains("n1 leads"), "{error}");
+    let (code, error) = sync(&herd, &["n2", "n2"]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("n2 is named twice"), "{error}");
 
     let (code, error) = run(&herd, "n2", &["--store", "sqlite:/elsewhere.store"]);
     assert_eq!(code, 4, "{error}");

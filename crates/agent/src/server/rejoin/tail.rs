@@ -289,7 +289,9 @@ fn readme(description: &Description) -> String {
         "WAL of node {node} that is not part of its herd's history: {leader} leads, and goes on\n\
          without it. Timeline {timeline}, from {from} to {to}: {bytes} bytes. {commits}\n\
          \n\
-         In a synchronous herd none of them was acknowledged. To see what is in it:\n\
+         Those that waited for a standby were not acknowledged. Those that waited for none\n\
+         may have been: in an asynchronous herd, while too few standbys were there and commits\n\
+         waited for fewer, or where a session had synchronous_commit off. To see what is in it:\n\
          \n\
          \x20   pg_waldump --path=. --timeline={timeline} --start={from} --end={to}\n\
          \n\

@@ -160,12 +160,16 @@ impl DataDirectories {
     fn are_watched_by(&self, pid: Pid) -> bool {
         let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
         let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+        // A copy of this program may bear any name.
+        let is_ours = name.trim_end() == AGENT_PROGRAM
+            || file_identity(&process.join("exe"))
+                .is_some_and(|program| Some(program) == file_identity(Path::new("/proc/self/exe")));
         let command = fs::read(process.join("cmdline")).unwrap_or_default();
         let words: Vec<&[u8]> = command.split(|byte| *byte == 0).skip(1).collect();
         let is_agent = AGENT_COMMANDS
             .iter()
             .any(|command| words.starts_with(command));
-        name.trim_end() == AGENT_PROGRAM && is_agent && self.is_told_to_go_there(&process)
+        is_ours && is_agent && self.is_told_to_go_there(&process)
     }
 
     /// A server that has just been started has not yet gone to its data directory; its arguments
@@ -182,8 +186,16 @@ impl DataDirectories {
 
 /// What tells a directory from all others while it exists; follows links, those in `/proc` too.
 fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path)
+        .ok()?
+        .is_dir()
+        .then(|| file_identity(path))?
+}
+
+/// The same for any file.
+fn file_identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
-    metadata.is_dir().then(|| (metadata.dev(), metadata.ino()))
+    Some((metadata.dev(), metadata.ino()))
 }
 
 #[cfg(test)]

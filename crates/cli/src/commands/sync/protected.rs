@@ -90,17 +90,18 @@ fn desired(
         .iter()
         .map(|name| member(name, before))
         .collect::<Result<Vec<_>, _>>()?;
+    let is_leader = |name: &NodeName| before.leader.as_ref() == Some(name);
     let available = if standbys.is_empty() {
         before.members.len().saturating_sub(1)
     } else {
-        standbys.len()
+        standbys.iter().filter(|name| !is_leader(name)).count()
     };
     if usize::try_from(count).is_ok_and(|count| count > available) {
-        return Err(
-            Failure::refused(format!("{count} standbys can't be waited for"))
-                .because(format!("{available} are meant"))
-                .next("manada join on another host, or a smaller number"),
-        );
+        return Err(too_few(
+            count,
+            available,
+            standbys.iter().find(|name| is_leader(name)),
+        ));
     }
     Ok(Desired {
         method,
@@ -108,6 +109,24 @@ fn desired(
         standbys: (!standbys.is_empty()).then_some(standbys),
         when_short,
     })
+}
+
+fn too_few(count: u32, available: usize, leader: Option<&NodeName>) -> Failure {
+    let standbys = match count {
+        1 => "1 standby".to_owned(),
+        _ => format!("{count} standbys"),
+    };
+    let failure = Failure::refused(format!("{standbys} can't be waited for"));
+    match leader {
+        Some(leader) => failure
+            .because(format!(
+                "{leader} leads, and is no standby of its own; others that are named: {available}"
+            ))
+            .next("name other members: manada status"),
+        None => failure
+            .because(format!("{available} are meant"))
+            .next("manada join on another host, or a smaller number"),
+    }
 }
 
 fn member(name: &StandbyName, before: &Record) -> Result<NodeName, Failure> {
