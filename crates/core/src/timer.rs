@@ -82,7 +82,8 @@ pub struct Timings {
     pub ask_again: Duration,
     /// How long a quorum may be silent.
     pub quorum_silent: Duration,
-    /// How long a server may be silent.
+    /// How long a leader's or a recruit's server may be silent. One that follows has as long as it
+    /// may be without WAL.
     pub server_hung: Duration,
     /// How long a leader's server may take to start before somebody else may lead. A recovery can
     /// take longer, and goes on.

@@ -72,8 +72,9 @@ impl Node {
         match wanted {
             None => self.restart(&timer),
             Some(_) if self.fired.contains(&timer) => {}
-            // Another recruit can make waiting for the rest worth less.
-            Some(after) if timer == Timer::RecruitsIn => {
+            // Another recruit can make waiting for the rest worth less; and who is recruited is waited
+            // for.
+            Some(after) if matches!(timer, Timer::RecruitsIn | Timer::ServerHung) => {
                 let due = now + after;
                 let armed = self.armed.entry(timer).or_insert(due);
                 *armed = due.min(*armed);
@@ -122,8 +123,13 @@ impl Node {
             }
             Timer::QuorumSilent => self.quorum_is_silent().then_some(times.quorum_silent),
             Timer::ServerHung => {
+                // A standby on a busy host can acknowledge commits without taking a session in time.
+                let patience = match self.duty() {
+                    Duty::Follow { .. } => times.starved,
+                    Duty::None | Duty::Recruit { .. } | Duty::Lead { .. } => times.server_hung,
+                };
                 let hangs = matches!(self.server, Some(ServerFacts::Unresponsive));
-                hangs.then_some(times.server_hung)
+                hangs.then_some(patience)
             }
             Timer::StartsLong => {
                 let starts = matches!(self.server, Some(ServerFacts::Starting));

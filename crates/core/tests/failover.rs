@@ -255,6 +255,37 @@ fn a_server_that_hangs_is_replaced() {
 }
 
 #[test]
+fn a_standby_that_hangs_is_given_longer_than_a_leader() {
+    let mut herd = Herd::of_three();
+    let before = herd.now;
+    herd.hang_server("c");
+    herd.run(15_000);
+    herd.wake_server("c");
+    herd.settle();
+    let stopped = herd
+        .orders_since(before)
+        .iter()
+        .any(|(_, order)| matches!(order, Order::Stop(_)));
+    assert!(!stopped, "{}", herd.tail());
+}
+
+#[test]
+fn a_standby_that_hangs_is_given_no_longer_than_a_leader_once_it_is_recruited() {
+    let mut herd = Herd::of_three();
+    herd.hang_server("c");
+    herd.run(2_000);
+    herd.power_off("a");
+    let lost = herd.now;
+    herd.run_until("it is stopped", |herd| {
+        let orders = herd.orders_since(lost);
+        orders
+            .iter()
+            .any(|(who, order)| *who == name("c") && matches!(order, Order::Stop(_)))
+    });
+    assert!(herd.now - lost < 10_000, "{}", herd.tail());
+}
+
+#[test]
 fn two_nodes_with_degrade_go_on_with_one_and_arm_again() {
     let members = [("a", server(1)), ("b", server(1))];
     let mut herd = Herd::new(&members, 1, WhenShort::Degrade);

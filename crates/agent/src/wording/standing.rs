@@ -101,6 +101,7 @@ pub fn policy(policy: &Policy) -> String {
     }
     let names = obstacle::names(&policy.standbys);
     match (policy.method, policy.count) {
+        (_, 1) if policy.standbys.len() == 1 => format!("commits wait for {names}"),
         (SyncMethod::First, 1) => format!("commits wait for the first of {names} that streams"),
         (SyncMethod::First, count) => {
             format!("commits wait for the first {count} of {names} that stream")
