@@ -6,7 +6,7 @@ use std::time::Duration;
 use manada_core::server::Gate;
 use manada_core::standing::Standing;
 use manada_model::address::HostAddress;
-use manada_store::Store;
+use manada_store::{LeaderPlace, Store};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -16,7 +16,8 @@ use crate::glance::Glance;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The pause after the store's leader was moved: it doubles with each move in a reign, since the
-/// leaders of several herds may each want it on another host.
+/// leaders of several herds may each want it on another host. So does the one after it could not be
+/// moved: where no other member can lead, that may stay so for long.
 const PAUSE_MIN: Duration = Duration::from_secs(2);
 
 /// The longest of these pauses.
@@ -30,7 +31,7 @@ pub(crate) async fn keep_off(
     glance: watch::Receiver<Arc<Glance>>,
 ) {
     let mut reign = 0;
-    let mut pause = PAUSE_MIN;
+    let (mut after_move, mut after_failure) = (PAUSE_MIN, PAUSE_MIN);
     loop {
         sleep(LOOK_EVERY).await;
         let (leads, reigns_begun) = {
@@ -39,22 +40,31 @@ pub(crate) async fn keep_off(
         };
         if reigns_begun != reign {
             reign = reigns_begun;
-            pause = PAUSE_MIN;
+            after_move = PAUSE_MIN;
         }
         if !leads {
             continue;
         }
-        match store.keep_leader_off(&own).await {
-            Ok(false) => {}
-            Ok(true) => {
+        let pause = match store.keep_leader_off(&own).await {
+            Ok(LeaderPlace::Settled) => {
+                after_failure = PAUSE_MIN;
+                continue;
+            }
+            Ok(LeaderPlace::Moved) => {
                 tracing::info!("the store's own leader was on this host: it is another member now");
-                sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                &mut after_move
+            }
+            Ok(LeaderPlace::NoSuccessor) => {
+                tracing::debug!("no other member of the store can lead it now");
+                &mut after_failure
             }
             Err(error) => {
-                tracing::debug!(%error, "whether the store's leader is here is not known")
+                tracing::debug!(%error, "whether the store's leader is here is not known");
+                &mut after_failure
             }
-        }
+        };
+        sleep(*pause).await;
+        *pause = (*pause * 2).min(PAUSE_MAX);
     }
 }
 

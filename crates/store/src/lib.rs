@@ -18,5 +18,5 @@ pub use access::{Access, AccessError, ClientCertificate, Login};
 pub use contact::Contact;
 pub use error::{Cause, Effect, Request, StoreError};
 pub use location::{ETCD_PORT, Endpoint, InvalidLocation, StoreLocation};
-pub use store::{OpenError, REQUEST_MAX, Renewal, Snapshot, Store, Swap};
+pub use store::{LeaderPlace, OpenError, REQUEST_MAX, Renewal, Snapshot, Store, Swap};
 pub use watch::{Change, Watch};

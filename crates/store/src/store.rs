@@ -65,6 +65,17 @@ pub enum Renewal {
     Conflict(Option<Versioned<Record>>),
 }
 
+/// Where the store's own leader is, as far as that matters to a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaderPlace {
+    /// Elsewhere, or nobody has elected since that was seen to.
+    Settled,
+    /// It was on this host, and another member leads now.
+    Moved,
+    /// It is on this host, and no other member can lead now; or nobody leads yet.
+    NoSuccessor,
+}
+
 /// A store can't be used from here at all.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -141,8 +152,8 @@ impl Store {
     /// Sees to it that the store's own leader is not on this host, whose addresses are `own`, if
     /// another member can lead: a lost host then costs one election, and not two of which the
     /// second waits for the first. For whoever renews the lease; it asks nothing as long as the
-    /// renewals show no election of the store. Says whether the leader was moved.
-    pub async fn keep_leader_off(&self, own: &[HostAddress]) -> Result<bool, StoreError> {
+    /// renewals show no election of the store.
+    pub async fn keep_leader_off(&self, own: &[HostAddress]) -> Result<LeaderPlace, StoreError> {
         self.engine.keep_leader_off(own).await
     }
 
@@ -175,7 +186,7 @@ pub(crate) trait Engine: Send + Sync {
 
     fn unregister<'a>(&'a self, name: &'a NodeName) -> Pending<'a, ()>;
 
-    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, bool>;
+    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, LeaderPlace>;
 
     fn watch(&self) -> Watch;
 }

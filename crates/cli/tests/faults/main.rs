@@ -106,6 +106,14 @@ fn loss_of_the_store_leaves_a_synchronous_primary_alone() -> Outcome {
         watched.herd.etcd().restart(node.host());
     }
     watched.must_be_whole_in(&epoch, "its store");
+    // Where that host is lost, a failover shall not wait for the store's own election.
+    let (etcd, home) = (watched.herd.etcd(), primary.host());
+    assert!(etcd.make_leader(home), "etcd does not hand over");
+    wait_until("the store's leader is moved off the primary's host", || {
+        let leader = etcd.leader();
+        leader.is_some_and(|leader| leader.name() != home.name())
+    });
+    watched.must_be_whole_in(&epoch, "its store's leader");
     watched.finish();
     Ok(())
 }

@@ -117,13 +117,8 @@ impl Client {
                 .await?;
             read(&connection, response).await
         };
-        let asked = timeout(REQUEST_MAX, asked).await;
-        asked
-            .unwrap_or(Err(Cause::TimedOut))
-            .map_err(|cause| match effect(&cause, &sent) {
-                Effect::NotDone => request.not_done(cause),
-                Effect::Unknown => request.in_doubt(cause),
-            })
+        // What is wrong with that member says nothing of the preferred one.
+        in_time(request, &sent, asked).await
     }
 
     /// Takes no connection again that was opened before: they may all hang.
@@ -137,21 +132,14 @@ impl Client {
         sent: &Sent,
         asked: impl Future<Output = Result<T, Cause>>,
     ) -> Result<T, StoreError> {
-        let outcome = timeout(REQUEST_MAX, asked).await;
-        let cause = match outcome {
-            Ok(Ok(value)) => return Ok(value),
-            Ok(Err(cause)) => cause,
-            Err(_) => Cause::TimedOut,
-        };
-        let error = match effect(&cause, sent) {
-            Effect::NotDone => request.not_done(cause),
-            Effect::Unknown => request.in_doubt(cause),
-        };
-        if is_the_members(&error.cause) {
+        let outcome = in_time(request, sent, asked).await;
+        if let Err(error) = &outcome
+            && is_the_members(&error.cause)
+        {
             self.preferred.fetch_add(1, Ordering::Relaxed);
             self.reconnect();
         }
-        Err(error)
+        outcome
     }
 
     /// Sends with a valid token, and returns an answer that is no refusal.
@@ -307,6 +295,20 @@ impl Sent {
     fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Gives a request the time that it has, and says what became of one that failed.
+async fn in_time<T>(
+    request: Request,
+    sent: &Sent,
+    asked: impl Future<Output = Result<T, Cause>>,
+) -> Result<T, StoreError> {
+    let outcome = timeout(REQUEST_MAX, asked).await;
+    let outcome = outcome.unwrap_or(Err(Cause::TimedOut));
+    outcome.map_err(|cause| match effect(&cause, sent) {
+        Effect::NotDone => request.not_done(cause),
+        Effect::Unknown => request.in_doubt(cause),
+    })
 }
 
 /// Reads an answer to its end.

@@ -11,6 +11,7 @@ use super::client::Client;
 use super::gateway::{self, Status};
 use crate::error::{Request, StoreError};
 use crate::location::Endpoint;
+use crate::store::LeaderPlace;
 
 /// How many entries of etcd's log a member may lack that is to lead: nothing is written while it
 /// takes over.
@@ -25,10 +26,10 @@ pub(super) struct Leadership {
 }
 
 impl Leadership {
-    /// Notes the term of an answer.
+    /// Notes the term of an answer. A cluster that was begun anew counts from the beginning.
     pub(super) fn note(&self, answer: &[u8]) {
         if let Some(term) = gateway::term(answer) {
-            self.newest.fetch_max(term, Ordering::Relaxed);
+            self.newest.store(term, Ordering::Relaxed);
         }
     }
 
@@ -37,25 +38,33 @@ impl Leadership {
         &self,
         client: &Client,
         own: &[HostAddress],
-    ) -> Result<bool, StoreError> {
+    ) -> Result<LeaderPlace, StoreError> {
         let term = self.newest.load(Ordering::Relaxed);
         if term == self.settled.load(Ordering::Relaxed) {
-            return Ok(false);
+            return Ok(LeaderPlace::Settled);
         }
+        let settled = || {
+            self.settled.store(term, Ordering::Relaxed);
+            Ok(LeaderPlace::Settled)
+        };
         let is_here = |endpoint: &&Endpoint| own.contains(&endpoint.host);
         let Some(here) = client.endpoints().iter().find(is_here) else {
-            self.settled.store(term, Ordering::Relaxed);
-            return Ok(false);
+            return settled();
         };
+        // Where it is the only member that is known, there is nobody to move to.
+        if client.endpoints().len() == 1 {
+            return settled();
+        }
         let status = status(client, here).await?;
         if status.leader != status.member {
-            if status.leader != 0 && status.term >= term {
-                self.settled.store(term, Ordering::Relaxed);
-            }
-            return Ok(false);
+            return if status.leader != 0 && status.term >= term {
+                settled()
+            } else {
+                Ok(LeaderPlace::NoSuccessor)
+            };
         }
         let Some(other) = successor(client, here, &status).await else {
-            return Ok(false);
+            return Ok(LeaderPlace::NoSuccessor);
         };
         let body = gateway::transfer_leadership(other.member);
         client
@@ -66,7 +75,7 @@ impl Leadership {
                 body,
             )
             .await?;
-        Ok(true)
+        Ok(LeaderPlace::Moved)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::access::{Access, AccessError};
 use crate::contact::Contact;
 use crate::error::{Request, StoreError};
 use crate::location::Endpoint;
-use crate::store::{Engine, Pending, Renewal, Snapshot, Swap};
+use crate::store::{Engine, LeaderPlace, Pending, Renewal, Snapshot, Swap};
 use crate::watch::Watch;
 use client::Client;
 use gateway::{Found, Keys, Put};
@@ -128,7 +128,7 @@ impl Engine for Etcd {
         })
     }
 
-    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, bool> {
+    fn keep_leader_off<'a>(&'a self, own: &'a [HostAddress]) -> Pending<'a, LeaderPlace> {
         Box::pin(self.leadership.keep_off(&self.client, own))
     }
 

@@ -19,7 +19,9 @@ use tokio::time::timeout;
 
 use crate::contact::Contact;
 use crate::error::{Cause, Request, StoreError};
-use crate::store::{Engine, OpenError, Pending, REQUEST_MAX, Renewal, Snapshot, Swap};
+use crate::store::{
+    Engine, LeaderPlace, OpenError, Pending, REQUEST_MAX, Renewal, Snapshot, Swap,
+};
 use crate::watch::Watch;
 use statements::Found;
 
@@ -176,8 +178,8 @@ impl Engine for Sqlite {
     }
 
     /// A file has no leader.
-    fn keep_leader_off<'a>(&'a self, _: &'a [HostAddress]) -> Pending<'a, bool> {
-        Box::pin(async { Ok(false) })
+    fn keep_leader_off<'a>(&'a self, _: &'a [HostAddress]) -> Pending<'a, LeaderPlace> {
+        Box::pin(async { Ok(LeaderPlace::Settled) })
     }
 
     fn watch(&self) -> Watch {

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use manada_store::{
-    Access, Cause, Change, Effect, Login, OpenError, REQUEST_MAX, Renewal, Store, StoreLocation,
-    Swap,
+    Access, Cause, Change, Effect, LeaderPlace, Login, OpenError, REQUEST_MAX, Renewal, Store,
+    StoreLocation, Swap,
 };
 use manada_testbed::{Outcome, PATIENCE, Scratch};
 use serde_json::json;
@@ -107,12 +107,37 @@ pub(crate) fn etcds_leader_is_moved_off_the_own_host() -> Outcome {
         let store = open_at(&etcd.location_from(leader), &etcd.access()).await;
         let revision = created(&store).await;
         let moved = store.keep_leader_off(&own).await;
-        assert!(moved.expect("etcd hands over"));
+        assert_eq!(moved.expect("etcd hands over"), LeaderPlace::Moved);
         assert_ne!(etcd.leader(), leader);
         let renewed = store.renew(revision, &lease(1, 1)).await;
         assert_eq!(renewed.expect("another leads"), Renewal::Renewed);
         let moved = store.keep_leader_off(&own).await;
-        assert!(!moved.expect("etcd answers"), "it is elsewhere");
+        let elsewhere = moved.expect("etcd answers");
+        assert_eq!(elsewhere, LeaderPlace::Settled);
+    });
+    Ok(())
+}
+
+pub(crate) fn etcds_leader_stays_where_no_other_can_lead() -> Outcome {
+    let own = ["127.0.0.1".parse().expect("an address")];
+    let alone = Etcd::single()?;
+    run(async {
+        let store = open(&alone).await;
+        created(&store).await;
+        let place = store.keep_leader_off(&own).await;
+        assert_eq!(place.expect("nobody is asked"), LeaderPlace::Settled);
+    });
+    let etcd = Etcd::cluster()?;
+    run(async {
+        until_it_answers(&open(&etcd).await).await;
+        let leader = etcd.leader();
+        let store = open_at(&etcd.location_from(leader), &etcd.access()).await;
+        created(&store).await;
+        for other in (0..3).filter(|member| *member != leader) {
+            etcd.pause(other);
+        }
+        let place = store.keep_leader_off(&own).await;
+        assert_eq!(place.expect("it answers"), LeaderPlace::NoSuccessor);
     });
     Ok(())
 }

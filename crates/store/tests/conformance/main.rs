@@ -19,7 +19,8 @@ use faults::{
     a_locked_file_is_given_up_in_time, a_login_is_used_and_renewed,
     a_paused_etcd_is_given_up_in_time_and_used_again_at_once, a_paused_member_is_passed_by,
     a_refused_login_is_told, a_silent_watch_goes_on_elsewhere,
-    etcds_leader_is_moved_off_the_own_host, tls_wants_the_right_authority,
+    etcds_leader_is_moved_off_the_own_host, etcds_leader_stays_where_no_other_can_lead,
+    tls_wants_the_right_authority,
     two_agents_may_make_the_file_at_once,
 };
 use samples::{contact, herd, lease, record, run};
@@ -46,6 +47,7 @@ trials![
     a_paused_member_is_passed_by,
     a_cluster_serves_on_when_a_member_is_killed,
     etcds_leader_is_moved_off_the_own_host,
+    etcds_leader_stays_where_no_other_can_lead,
     a_silent_watch_goes_on_elsewhere,
     a_login_is_used_and_renewed,
     a_refused_login_is_told,
