@@ -28,7 +28,9 @@ use crate::founding::Founding;
 use crate::glance::{Glance, Who};
 use crate::health::{HealthListenError, HealthListener, Sources};
 use crate::journal::Journal;
+use crate::loss::Lookout;
 use crate::members;
+use crate::memory::MemoryFile;
 use crate::orders::{
     DeadmanOrders, Pace, Probe, PromiseOrders, ServerEyes, ServerOrders, StoreOrders,
 };
@@ -200,6 +202,8 @@ impl Agent {
         let directory = agent_directory(&node.home);
         let promise = self.promise_file.read()?;
         let own = contact(&self.settings);
+        let memory_file = memory_file(&directory)?;
+        let remembered = memory_file.read();
 
         let (told, told_to_loop) = mpsc::channel(HEARD_MAX);
         let (received, received_by_loop) = mpsc::channel(HEARD_MAX);
@@ -210,6 +214,7 @@ impl Agent {
         let known_rule = watch::Sender::new(promise.rule);
         let members = watch::Sender::new(self.server.members());
         let register = watch::Sender::new(own.clone());
+        let memory = watch::Sender::new(None);
         hold(Reins { wishes }, glance.subscribe());
 
         let eyes = ServerEyes::new(self.server.clone(), known_rule.subscribe(), told.clone());
@@ -256,7 +261,7 @@ impl Agent {
             store: self.store.clone(),
             server: self.server.clone(),
             own: own.clone(),
-            is_new: promise == Promise::default(),
+            is_new: promise == Promise::default() && remembered.is_none(),
         };
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(eyes.keep_looking(pace.subscribe()));
@@ -271,19 +276,23 @@ impl Agent {
         ));
         tasks.spawn(keep_registered(self.store, register.subscribe()));
         tasks.spawn(founding.found());
+        tasks.spawn(memory_file.keep(memory.subscribe()));
         let voices = Voices {
             glance,
             book,
             pace,
             known_rule,
             register,
+            memory,
         };
         let limits = Limits {
             timings: Timings::default(),
             loss_bytes_max: LOSS_BYTES_MAX,
         };
         let core = Core::new(node.file.name.clone(), promise, limits);
-        Daemon::new(core, own, hands, voices).run(ears).await;
+        let lookout = Lookout::new(remembered);
+        let daemon = Daemon::new(core, own, hands, voices, lookout);
+        daemon.run(ears).await;
         tasks.shutdown().await;
         Ok(())
     }
@@ -335,8 +344,16 @@ fn contact(settings: &Settings) -> Contact {
 }
 
 fn promise_file(directory: &Path) -> Result<PromiseFile, OpenAgentError> {
-    let owner = FileOwner::like(directory).map_err(|source| file_error(directory, source))?;
-    Ok(PromiseFile::in_directory(directory, owner))
+    Ok(PromiseFile::in_directory(directory, owner_in(directory)?))
+}
+
+fn memory_file(directory: &Path) -> Result<MemoryFile, OpenAgentError> {
+    Ok(MemoryFile::in_directory(directory, owner_in(directory)?))
+}
+
+/// Whom the agent's files belong to.
+fn owner_in(directory: &Path) -> Result<FileOwner, OpenAgentError> {
+    FileOwner::like(directory).map_err(|source| file_error(directory, source))
 }
 
 /// Held for as long as the agent runs; the kernel lets go of it when the process ends. It says which

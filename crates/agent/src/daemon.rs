@@ -1,5 +1,7 @@
 //! The loop: facts go into the core, and what it orders goes to whoever carries it out.
 
+mod store_news;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,21 +12,24 @@ use manada_core::lease::Lease;
 use manada_core::node::Node as Core;
 use manada_core::obstacle::{ForeignSetting, Obstacle};
 use manada_core::position::{Epoch, RuleId};
+use manada_core::record::Revision;
 use manada_core::server::{Gate, ServerFacts};
 use manada_core::standing::Standing;
 use manada_core::timer::Moment;
 use manada_herd::Member;
 use manada_model::wording::duration;
 use manada_model::{NodeName, SystemIdentifier};
-use manada_store::{Change, Contact, Watch};
+use manada_store::{Contact, Watch};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
 use crate::glance::Glance;
 use crate::journal::{Event, Journal, is_another_state};
+use crate::loss::Lookout;
+use crate::memory::Memory;
 use crate::orders::{
-    CONNECTED_WITHIN, DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders,
-    ServerOrders, StoreOrders, Told,
+    DeadmanOrders, Ended, Given, Pace, Probe, ProbeOrder, PromiseOrders, ServerOrders, StoreOrders,
+    Told,
 };
 use crate::peers::{Book, Outbox, Received};
 use crate::wording;
@@ -65,6 +70,8 @@ pub(crate) struct Voices {
     pub(crate) known_rule: watch::Sender<RuleId>,
     /// Set when this node's entry in the book is not what it should be.
     pub(crate) register: watch::Sender<Contact>,
+    /// What is to be remembered, should the store lose it.
+    pub(crate) memory: watch::Sender<Option<Memory>>,
 }
 
 /// What whoever runs the agent wants.
@@ -94,6 +101,13 @@ pub(crate) struct Daemon {
     given: BTreeMap<ActionId, Deed>,
     beat: u64,
     store: StoreState,
+    lookout: Lookout,
+    /// The order of the record that was told to be remembered.
+    noted: Option<(u32, Revision)>,
+    /// The epoch of the sign of life that is under way.
+    renewing: Option<Epoch>,
+    /// The epoch in which the store has confirmed the record since this agent was started.
+    confirmed: Option<Epoch>,
     server: Option<(ServerFacts, Moment)>,
     starts_since: Option<Moment>,
     /// Who else sets what commits wait for, as it was said last.
@@ -107,7 +121,13 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn new(core: Core, own: Contact, hands: Hands, voices: Voices) -> Daemon {
+    pub(crate) fn new(
+        core: Core,
+        own: Contact,
+        hands: Hands,
+        voices: Voices,
+        lookout: Lookout,
+    ) -> Daemon {
         Daemon {
             core,
             own,
@@ -119,6 +139,10 @@ impl Daemon {
             // A later run of this agent goes on with a higher number than the former one had.
             beat: u64::try_from(clock::now().0.as_millis()).unwrap_or_default(),
             store: StoreState::Unreachable,
+            lookout,
+            noted: None,
+            renewing: None,
+            confirmed: None,
             server: None,
             starts_since: None,
             foreign: None,
@@ -155,6 +179,7 @@ impl Daemon {
                 }
                 () = tokio::time::sleep(round) => {}
             }
+            self.look_for_loss();
             self.probe_ahead();
             self.fire_timers();
         }
@@ -261,8 +286,19 @@ impl Daemon {
         if let Some((did, because)) = deed.and_then(|deed| deed.told_as) {
             log_end(&did, &because, &outcome, took, error.as_deref());
         }
-        // A sign of life that was given is the rule, three times a second.
-        if action != RENEWAL || error.is_some() {
+        match &outcome {
+            Outcome::Done if action == RENEWAL => self.confirmed = self.renewing,
+            Outcome::Swapped { record, .. } => self.confirmed = Some(record.value.epoch),
+            Outcome::Done
+            | Outcome::Conflict(_)
+            | Outcome::Unknown
+            | Outcome::RuleWritten { .. }
+            | Outcome::Failed => {}
+        }
+        // A sign of life that was given is the rule, three times a second; so is one that was not,
+        // where the store has lost the record.
+        let is_rule = error.is_none() || self.store == StoreState::RecordLost;
+        if action != RENEWAL || !is_rule {
             self.note(Event::Done {
                 action,
                 outcome: Box::new(outcome.clone()),
@@ -318,53 +354,6 @@ impl Daemon {
                 answer.send(objection).ok();
             }
         }
-    }
-
-    fn take_change(&mut self, change: Change) {
-        match change {
-            Change::Record(record) => {
-                self.hear(Input::Record(record));
-                self.admit_members();
-            }
-            Change::RecordGone => tracing::error!("the store has no record any more"),
-            Change::Lease(lease) => {
-                let now = clock::now();
-                let ahead = lease.holds_for.saturating_sub(CONNECTED_WITHIN);
-                self.probe_due = Some(now + ahead);
-                self.hands.probe.forget();
-                self.lease = Some((lease.clone(), now));
-                self.hear(Input::Lease(lease));
-            }
-            Change::Contact(contact) => {
-                self.book.insert(contact.name.clone(), contact);
-                self.share_book();
-            }
-            Change::ContactGone(name) => {
-                self.book.remove(&name);
-                self.share_book();
-            }
-            Change::Reachable => {
-                tracing::info!("the store answers");
-                self.store = StoreState::Reachable;
-                self.hear(Input::Store(StoreState::Reachable));
-                self.share_book();
-            }
-            Change::Unreachable(error) => {
-                let error = crate::orders::with_causes(&error);
-                tracing::warn!(error, "the store does not answer");
-                self.store = StoreState::Unreachable;
-                self.hear(Input::Store(StoreState::Unreachable));
-            }
-        }
-    }
-
-    fn share_book(&mut self) {
-        self.voices.book.send_replace(self.book.clone());
-        let own_is_right = self.book.get(&self.own.name) == Some(&self.own);
-        if self.store == StoreState::Reachable && !own_is_right {
-            self.voices.register.send_replace(self.own.clone());
-        }
-        self.admit_members();
     }
 
     fn grant(&mut self, wish: Wish) {
@@ -472,6 +461,7 @@ impl Daemon {
                 flush_lsn,
             } => {
                 let lease = self.next_lease(holds_for, flush_lsn);
+                self.renewing = Some(lease.epoch);
                 self.hands.store.renew(id, expected, lease);
                 true
             }
@@ -531,6 +521,8 @@ impl Daemon {
         let took = took.filter(|took| *took >= STARTS_SAID_AFTER);
         obstacles.extend(took.map(|took| Obstacle::ServerStarts { took }));
         obstacles.extend(self.core.obstacles());
+        self.remember();
+        let remembered = self.lookout.remembered(&self.core);
         self.voices.glance.send_replace(Arc::new(Glance {
             at: clock::now(),
             standing,
@@ -539,6 +531,13 @@ impl Daemon {
             server: self.server.clone(),
             lease: self.lease.clone(),
             store: self.store,
+            lost: match self.store {
+                StoreState::RecordLost => self.lookout.loss(),
+                StoreState::Reachable | StoreState::Unreachable => None,
+            },
+            promised: Some(self.core.promise().epoch),
+            confirmed: self.confirmed,
+            remembered: remembered.map(|memory| memory.record.clone()),
             reigns_begun: self.reigns_begun,
         }));
     }

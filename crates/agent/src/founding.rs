@@ -26,28 +26,27 @@ pub(crate) struct Founding {
     pub(crate) server: LocalServer,
     /// This node's entry in the book.
     pub(crate) own: Contact,
-    /// This node has never promised anything: no other herd of the same name can be around it.
+    /// This node has never promised anything, and remembers no record: no other herd of the same
+    /// name can be around it.
     pub(crate) is_new: bool,
 }
 
 impl Founding {
-    /// Waits until there is a record, and writes it where that is up to this node.
+    /// Waits until there is a record, and writes it, if that is up to this node.
     pub(crate) async fn found(self) {
+        // A store that was emptied, or is not this herd's: the loop of the agent says so.
+        if !self.is_new {
+            return;
+        }
         loop {
             match self.store.read().await {
                 Ok(Snapshot {
                     record: Some(_), ..
                 }) => return,
-                Ok(Snapshot { record: None, .. }) if self.is_new => {
+                Ok(Snapshot { record: None, .. }) => {
                     if self.try_to_found().await {
                         return;
                     }
-                }
-                Ok(Snapshot { record: None, .. }) => {
-                    tracing::error!(
-                        "the store has no record, and this node has promised something before: \
-                         the store was emptied, or is not this herd's"
-                    );
                 }
                 Err(error) => {
                     let error = with_causes(&error);

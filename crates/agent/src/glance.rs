@@ -3,12 +3,15 @@
 use manada_core::input::StoreState;
 use manada_core::lease::Lease;
 use manada_core::obstacle::Obstacle;
+use manada_core::position::Epoch;
 use manada_core::record::{Record, Versioned};
 use manada_core::server::ServerFacts;
 use manada_core::standing::Standing;
 use manada_core::timer::Moment;
 use manada_model::{HerdName, NodeName, SystemIdentifier};
 use serde::Serialize;
+
+use crate::loss::LostRecord;
 
 /// Who is asked.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +41,14 @@ pub struct Glance {
     pub lease: Option<(Lease, Moment)>,
     /// Whether the store answers.
     pub store: StoreState,
+    /// Whether it has lost the herd's record.
+    pub lost: Option<LostRecord>,
+    /// The epoch that is promised; `None` before the agent's loop has begun.
+    pub promised: Option<Epoch>,
+    /// The epoch in which the store has confirmed the record since the agent was started.
+    pub confirmed: Option<Epoch>,
+    /// A newer record than `record`, which the node remembered when its agent was started.
+    pub remembered: Option<Versioned<Record>>,
     /// How often this node has begun to lead since its agent started.
     pub reigns_begun: u64,
 }
@@ -53,6 +64,10 @@ impl Glance {
             server: None,
             lease: None,
             store: StoreState::Unreachable,
+            lost: None,
+            promised: None,
+            confirmed: None,
+            remembered: None,
             reigns_begun: 0,
         }
     }

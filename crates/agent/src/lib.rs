@@ -10,7 +10,9 @@ mod founding;
 pub mod glance;
 pub mod health;
 pub mod journal;
+mod loss;
 mod members;
+mod memory;
 mod orders;
 pub mod peers;
 pub mod promise_file;
@@ -24,6 +26,7 @@ use std::path::PathBuf;
 use manada_herd::Home;
 
 pub use founding::PRIORITY_DEFAULT;
+pub use loss::LostRecord;
 pub use store_access::{StoreAccessError, store_of};
 
 /// Where a node's agent keeps its own files.

@@ -135,7 +135,7 @@ impl Node {
     /// for any more must not come true later.
     pub fn objection(&self, command: &Command) -> Option<Obstacle> {
         let Some(record) = self.record.as_deref().map(|record| &record.value) else {
-            return Some(Obstacle::NoRecord);
+            return Some(self.obstacle_of_ignorance());
         };
         match command {
             Command::Switchover { .. }
@@ -146,8 +146,8 @@ impl Node {
                 if !record.members.contains_key(&self.name) {
                     return Some(Obstacle::NotAMember);
                 }
-                if self.store == StoreState::Unreachable {
-                    return Some(Obstacle::StoreUnreachable);
+                if let Some(obstacle) = self.obstacle_of_store() {
+                    return Some(obstacle);
                 }
             }
             Command::Admit { .. } | Command::Forget { .. } | Command::AgentRestarts => {}
@@ -180,7 +180,7 @@ impl Node {
     /// Why nothing more happens here: first what comes first.
     pub fn obstacles(&self) -> Vec<Obstacle> {
         let Some(record) = self.record.as_deref().map(|record| &record.value) else {
-            return vec![Obstacle::NoRecord];
+            return vec![self.obstacle_of_ignorance()];
         };
         if !record.members.contains_key(&self.name) {
             return vec![Obstacle::NotAMember];
@@ -189,9 +189,7 @@ impl Node {
         if record.mode == Mode::Paused {
             obstacles.push(Obstacle::Paused);
         }
-        if self.store == StoreState::Unreachable {
-            obstacles.push(Obstacle::StoreUnreachable);
-        }
+        obstacles.extend(self.obstacle_of_store());
         if self.was_promoted_by_hand() {
             obstacles.push(Obstacle::PromotedByHand);
         }
@@ -231,6 +229,23 @@ impl Node {
         } else {
             Obstacle::Retrying { failures }
         })
+    }
+
+    /// Why there is no record here.
+    fn obstacle_of_ignorance(&self) -> Obstacle {
+        match self.store {
+            StoreState::RecordLost => Obstacle::RecordLost,
+            StoreState::Reachable | StoreState::Unreachable => Obstacle::NoRecord,
+        }
+    }
+
+    /// Why nothing can be changed in the store.
+    fn obstacle_of_store(&self) -> Option<Obstacle> {
+        match self.store {
+            StoreState::Reachable => None,
+            StoreState::Unreachable => Some(Obstacle::StoreUnreachable),
+            StoreState::RecordLost => Some(Obstacle::RecordLost),
+        }
     }
 
     fn obstacles_of_election(&self) -> Option<Obstacle> {

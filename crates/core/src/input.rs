@@ -16,7 +16,7 @@ use crate::timer::Timer;
 pub enum Input {
     /// A look at this host's server.
     Server(ServerFacts),
-    /// The record as the store has it, or as a peer told it. An older revision changes nothing.
+    /// The record as the store has it, or as a peer told it. An older one changes nothing.
     Record(Versioned<Record>),
     /// The lease as the store has it.
     Lease(Lease),
@@ -52,6 +52,9 @@ pub enum StoreState {
     Reachable,
     /// It does not.
     Unreachable,
+    /// It does, and has no record of the herd any more, or an older one than this node knows:
+    /// nothing can be changed in it until the herd is taken up again.
+    RecordLost,
 }
 
 /// Whether the leader's server answers this host.

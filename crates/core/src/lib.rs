@@ -23,6 +23,7 @@ pub mod policy;
 pub mod position;
 pub mod reason;
 pub mod record;
+pub mod recover;
 #[cfg(feature = "mutation")]
 mod recurrence;
 pub mod rules;

@@ -53,6 +53,9 @@ pub enum Obstacle {
     Paused,
     /// The store does not answer: no failover, no change of the policy.
     StoreUnreachable,
+    /// The store has lost the herd's record, or has an older one than this node knows: no failover,
+    /// no change of the policy. `recover` unblocks it.
+    RecordLost,
     /// The lease holds: the leader's agent is alive.
     LeaseHolds {
         /// Who leads.

@@ -20,7 +20,8 @@ pub struct Policy {
 /// A policy that is or may come to be in force, and whose commits it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Published {
-    /// The leader; it has every commit that it ever acknowledged, so it is never one of `standbys`.
+    /// The leader; it has every commit that it ever acknowledged, so it is never one of `standbys`,
+    /// but for [`Published::by_itself`].
     pub leader: NodeName,
     /// What its commits wait for.
     pub policy: Policy,
@@ -78,6 +79,20 @@ pub fn mixture<'a>(policies: impl Iterator<Item = &'a Policy>) -> Option<Policy>
 }
 
 impl Published {
+    /// What nobody covers but `node` itself, whatever it may have acknowledged and for whom: for an
+    /// election that must not take place without it.
+    pub fn by_itself(node: NodeName) -> Published {
+        Published {
+            leader: node.clone(),
+            // An asynchronous policy would let an election go on once a lease has lapsed.
+            policy: Policy {
+                method: SyncMethod::Any,
+                count: 1,
+                standbys: vec![node],
+            },
+        }
+    }
+
     /// Whether the recruits meet every set of nodes that can ever have acknowledged a commit under
     /// this policy, and leave too few to acknowledge another.
     ///

@@ -24,9 +24,20 @@ pub struct Versioned<T> {
 #[serde(transparent)]
 pub struct Revision(pub u64);
 
+impl Versioned<Record> {
+    /// Its place among all records that the herd ever had.
+    pub fn order(&self) -> (u32, Revision) {
+        (self.value.recoveries, self.revision)
+    }
+}
+
 /// The herd's record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Record {
+    /// How often the herd was taken up again after its store had lost the record. It orders before
+    /// the revision: another store, or an emptied one, counts from the beginning.
+    #[serde(default)]
+    pub recoveries: u32,
     /// The reign. Whoever has promised it follows nobody of an earlier one.
     pub epoch: Epoch,
     /// Who leads in it; `None` while the one who raised it is recruiting.
@@ -58,6 +69,7 @@ impl Record {
         members: BTreeMap<NodeName, MemberRole>,
     ) -> Record {
         Record {
+            recoveries: 0,
             epoch: Epoch::FIRST,
             leader: Some(founder.clone()),
             coordinator: founder.clone(),

@@ -154,7 +154,7 @@ impl Node {
     }
 
     fn take_store(&mut self, state: StoreState) {
-        if state == StoreState::Reachable && self.store == StoreState::Unreachable {
+        if state == StoreState::Reachable && self.store != StoreState::Reachable {
             // Beats of an asynchronous leader may have been missed, and its lease is more than a
             // suspicion.
             if !self.is_synchronous() {
@@ -372,8 +372,9 @@ impl Node {
                 true
             }
             Outcome::Conflict(record) => {
+                let is_news = !has_gone_back(&order, &record);
                 self.adopt(Arc::new(record));
-                true
+                is_news
             }
             Outcome::Done | Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
                 false
@@ -415,7 +416,12 @@ impl Node {
                 self.fired.remove(&Timer::LeaseEnds);
                 self.armed.insert(Timer::LeaseEnds, ends);
             }
-            Outcome::Conflict(record) => self.adopt(Arc::new(record)),
+            Outcome::Conflict(record) => {
+                let known = self.record.as_deref();
+                self.lanes.renewal_failed =
+                    known.is_some_and(|known| known.order() > record.order());
+                self.adopt(Arc::new(record));
+            }
             Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
                 self.lanes.renewal_failed = true;
             }
@@ -435,11 +441,14 @@ impl Node {
 
     fn adopt_after(&mut self, last_beat: LastBeat, record: Arc<Versioned<Record>>) {
         let known = self.record.as_deref();
-        if known.is_some_and(|known| known.revision >= record.revision) {
+        if known.is_some_and(|known| known.order() >= record.order()) {
             return;
         }
+        // A herd that is taken up again has missed the beats of its leader.
         let turn = known.is_none_or(|known| {
-            known.value.epoch != record.value.epoch || known.value.leader != record.value.leader
+            known.value.epoch != record.value.epoch
+                || known.value.leader != record.value.leader
+                || known.value.recoveries != record.value.recoveries
         });
         let republished = known.is_none_or(|known| {
             let (former, now) = (&known.value.policies, &record.value.policies);
@@ -456,7 +465,7 @@ impl Node {
         }
     }
 
-    /// Another epoch, or another leader in it.
+    /// Another epoch, or another leader in it, or the same after a recovery.
     fn turn(&mut self, last_beat: LastBeat) {
         let Some(record) = self.record.clone() else {
             return;
@@ -556,4 +565,13 @@ impl Lane {
             Some(_) | None => Some((order, 1)),
         };
     }
+}
+
+/// Whether the store answers a swap with a record from before the one that was to be swapped: the
+/// same answer would come for ever.
+fn has_gone_back(order: &Order, found: &Versioned<Record>) -> bool {
+    matches!(
+        order,
+        Order::Swap { expected, record } if found.order() < (record.recoveries, *expected)
+    )
 }

@@ -117,7 +117,7 @@ impl Node {
                     // Nobody can campaign yet, and when the store is back, the answer shall be of
                     // then.
                     LeaderServer::Silent => {
-                        (self.store == StoreState::Unreachable).then_some(times.beat)
+                        (self.store != StoreState::Reachable).then_some(times.beat)
                     }
                 }
             }

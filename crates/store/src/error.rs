@@ -107,6 +107,9 @@ pub enum Cause {
     /// The file can't be made.
     #[error("can't make the file")]
     File(#[source] io::Error),
+    /// The file is deleted and made anew again and again.
+    #[error("the file is another one each time that it is opened")]
+    Moving,
     /// The file is a database of something else.
     #[error("the file is a database, and not a store of Manada")]
     Foreign,

@@ -113,6 +113,10 @@ impl Desk {
             }),
             store: self.store.clone(),
             store_state: glance.store,
+            lost: glance.lost.clone(),
+            promised: glance.promised,
+            confirmed: glance.confirmed,
+            remembered: glance.remembered.clone(),
             server: glance.facts().cloned(),
             book: self.book.borrow().clone(),
         }

@@ -12,8 +12,10 @@ use std::time::Duration;
 use manada_core::input::StoreState;
 use manada_core::lease::Lease;
 use manada_core::obstacle::Obstacle;
+use manada_core::position::Epoch;
 use manada_core::record::{Record, Versioned};
-use manada_core::server::ServerFacts;
+use manada_core::recover::Testimony;
+use manada_core::server::{Enforced, ServerFacts};
 use manada_core::standing::Standing;
 use manada_herd::Home;
 use manada_model::{HerdName, NodeName};
@@ -24,6 +26,8 @@ pub use client::{ControlError, command, journal_of, view, view_of};
 pub(crate) use desk::{Asker, Desk};
 pub use listener::ControlListenError;
 pub(crate) use listener::ControlListener;
+
+use crate::loss::LostRecord;
 
 /// Where a [`View`] is read; `?of=NODE` is another node's, for which this agent asks that one.
 pub(crate) const VIEW: &str = "/view";
@@ -69,10 +73,47 @@ pub struct View {
     pub store: String,
     /// Whether it answers.
     pub store_state: StoreState,
+    /// Whether it has lost the herd's record.
+    #[serde(default)]
+    pub lost: Option<LostRecord>,
+    /// The epoch that is promised; `None` where the agent is just starting.
+    #[serde(default)]
+    pub promised: Option<Epoch>,
+    /// The epoch in which the store has confirmed the record since the agent was started.
+    #[serde(default)]
+    pub confirmed: Option<Epoch>,
+    /// A newer record than `record`, which the node remembered when its agent was started.
+    #[serde(default)]
+    pub remembered: Option<Versioned<Record>>,
     /// The server.
     pub server: Option<ServerFacts>,
     /// Where the nodes are.
     pub book: BTreeMap<NodeName, Contact>,
+}
+
+impl View {
+    /// What the node knows of its herd, for when the store knows less.
+    pub fn testimony(&self) -> Option<Testimony> {
+        Some(Testimony {
+            promised: self.promised?,
+            record: self.remembered.as_ref().or(self.record.as_ref()).cloned(),
+            confirmed: self.confirmed.filter(|_| self.is_as_published()),
+        })
+    }
+
+    /// Whether commits wait for nothing but what the record says. Somebody else may have set
+    /// something while it could not be published.
+    fn is_as_published(&self) -> bool {
+        let Some(ServerFacts::Primary(primary)) = &self.server else {
+            return true;
+        };
+        let policies = self.record.iter().flat_map(|record| &record.value.policies);
+        match &primary.enforced {
+            Enforced::Nobody => true,
+            Enforced::Policy(policy) => policies.into_iter().any(|one| one.policy == *policy),
+            Enforced::Foreign => false,
+        }
+    }
 }
 
 /// A sign of life, and how long it has been the last one by the clock of whoever watches.

@@ -86,7 +86,12 @@ pub(super) fn text(known: &Known<'_>) -> String {
     figures.gauge(
         "store_reachable",
         "1 if the store answers this node.",
-        number(glance.store == StoreState::Reachable),
+        number(glance.store != StoreState::Unreachable),
+    );
+    figures.gauge(
+        "store_record_lost",
+        "1 if the store has lost the herd's record: manada recover.",
+        number(glance.store == StoreState::RecordLost),
     );
     if let Some((_, since)) = &glance.lease {
         figures.gauge(

@@ -8,7 +8,7 @@ mod standing;
 mod texts;
 
 pub(crate) use obstacle::place;
-pub use obstacle::{names, remedy, sentence as obstacle};
+pub use obstacle::{loss, names, remedy, sentence as obstacle};
 pub use order::{command, sentence as order};
 pub use reason::sentence as reason;
 pub use standing::{policy, sentence as standing};

@@ -7,6 +7,8 @@ use manada_core::obstacle::{ForeignSetting, Obstacle, SettingPlace, Unfit};
 use manada_model::NodeName;
 use manada_model::wording::{duration, size};
 
+use crate::loss::LostRecord;
+
 /// Why it does not happen.
 pub fn sentence(obstacle: &Obstacle) -> String {
     match obstacle {
@@ -19,6 +21,9 @@ pub fn sentence(obstacle: &Obstacle) -> String {
         Obstacle::Paused => "the herd is paused: it acts only when it is told to".to_owned(),
         Obstacle::StoreUnreachable => {
             "the store does not answer: no failover, no change of the policy".to_owned()
+        }
+        Obstacle::RecordLost => {
+            "the store has lost the herd's record: no failover, no change of the policy".to_owned()
         }
         Obstacle::LeaseHolds { leader, holds_for } => format!(
             "{leader}'s agent is alive: it is suspected {} after its last sign of life",
@@ -130,6 +135,19 @@ pub fn sentence(obstacle: &Obstacle) -> String {
     }
 }
 
+/// What it means that the store has lost the record.
+pub fn loss(loss: &LostRecord) -> String {
+    let what = match loss.found {
+        None => "no record of the herd any more".to_owned(),
+        Some(epoch) => format!("an older record of the herd (epoch {epoch}) than its nodes know"),
+    };
+    format!(
+        "The store has {what}, seen since {}. Writes go on where commits wait for standbys; no \
+         failover and no change of that until the herd is taken up again: manada recover",
+        loss.since.strftime("%Y-%m-%d %H:%M:%SZ")
+    )
+}
+
 /// What would unblock it, where somebody can do something.
 pub fn remedy(obstacle: &Obstacle) -> Option<String> {
     let text = match obstacle {
@@ -144,6 +162,7 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         },
         Obstacle::Paused => "manada resume".to_owned(),
         Obstacle::StoreUnreachable => "bring the store back; writes go on without it".to_owned(),
+        Obstacle::RecordLost => "manada recover".to_owned(),
         Obstacle::LeaderAnswers { leader } => {
             format!("start the agent on {leader}, or move the primary: manada failover")
         }

@@ -72,6 +72,7 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
         foreign("*", line(), false),
         Obstacle::Paused,
         Obstacle::StoreUnreachable,
+        Obstacle::RecordLost,
         Obstacle::LeaseHolds {
             leader: ana(),
             holds_for: Duration::from_millis(2100),

@@ -10,6 +10,7 @@ mod lab;
 mod man;
 mod node_admit;
 mod pause;
+mod recover;
 mod remove;
 mod resume;
 mod run;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Sync(sync::SyncArgs),
     Switchover(switchover::SwitchoverArgs),
     Failover(failover::FailoverArgs),
+    Recover(recover::RecoverArgs),
     Why(why::WhyArgs),
     Pause(pause::PauseArgs),
     Resume(resume::ResumeArgs),
@@ -81,6 +83,7 @@ impl Command {
             Command::Sync(args) => crate::block_on(sync::run(&args, *ui)),
             Command::Switchover(args) => crate::block_on(switchover::run(&args, *ui)),
             Command::Failover(args) => crate::block_on(failover::run(&args, *ui)),
+            Command::Recover(args) => crate::block_on(recover::run(&args, *ui)),
             Command::Why(args) => crate::block_on(why::run(&args, *ui)),
             Command::Pause(args) => crate::block_on(pause::run(&args, *ui)),
             Command::Resume(args) => crate::block_on(resume::run(&args, *ui)),

@@ -375,6 +375,9 @@ async fn keep_status(mut glance: watch::Receiver<Arc<Glance>>) {
 
 /// What the node is, and what an operator has to undo.
 fn status_line(glance: &Glance) -> String {
+    if let Some(loss) = &glance.lost {
+        return wording::loss(loss);
+    }
     let standing = wording::standing(&glance.standing);
     let mut obstacles = glance.obstacles.iter();
     match obstacles.find(|one| matches!(one, Obstacle::ForeignSetting { .. })) {

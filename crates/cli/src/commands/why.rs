@@ -115,6 +115,9 @@ fn text(views: &[View], failovers: &[Failover], deeds: &[Deed]) -> String {
         let name = paint(accent::STRONG, &view.node);
         text += &paragraph(&format!("{name} "), &wording::standing(&view.standing));
     }
+    if let Some(loss) = views.iter().find_map(|view| view.lost.as_ref()) {
+        text += &paragraph(&paint(accent::WARN, "! "), &wording::loss(loss));
+    }
     let unheard = unheard(views);
     if !unheard.is_empty() {
         text += &paragraph(

@@ -1,5 +1,6 @@
 //! The agent of this host.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use manada_agent::control::{self, Answer, ControlError, View, socket};
@@ -45,6 +46,11 @@ impl Agent {
         }
     }
 
+    /// Whose agent it is.
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// What it sees.
     pub(crate) async fn view(&self) -> Result<View, ControlError> {
         control::view(&self.socket).await
@@ -68,13 +74,32 @@ impl Agent {
 
     /// What all members' agents see that can be asked, this one first.
     pub(crate) async fn views(&self, own: View) -> Vec<View> {
-        let members = own.record.iter();
-        let members = members.flat_map(|record| record.value.members.keys());
+        let record = own.remembered.as_ref().or(own.record.as_ref());
+        let members = record
+            .into_iter()
+            .flat_map(|record| record.value.members.keys());
         let others = members.filter(|name| **name != own.node);
         let asked = futures_util::future::join_all(others.map(|name| self.view_of(name))).await;
         let mut views = vec![own];
         views.extend(asked.into_iter().flatten());
         views
+    }
+
+    /// The same of whomever any of them knows, whatever the newest record says of members.
+    pub(crate) async fn views_of_all(&self, own: View) -> Vec<View> {
+        let mut asked = BTreeSet::from([own.node.clone()]);
+        let mut views = vec![own];
+        loop {
+            let known: BTreeSet<NodeName> = views.iter().flat_map(known_to).cloned().collect();
+            let more: Vec<NodeName> = known.difference(&asked).cloned().collect();
+            if more.is_empty() {
+                return views;
+            }
+            let answers = more.iter().map(|name| self.view_of(name));
+            let answers = futures_util::future::join_all(answers).await;
+            views.extend(answers.into_iter().flatten());
+            asked.extend(more);
+        }
     }
 
     /// What another node's agent has written down, the oldest first; nothing where it can't be
@@ -114,6 +139,13 @@ impl Agent {
             ),
         }
     }
+}
+
+/// Whom an agent knows.
+fn known_to(view: &View) -> impl Iterator<Item = &NodeName> {
+    let records = view.record.iter().chain(&view.remembered);
+    let members = records.flat_map(|record| record.value.members.keys());
+    members.chain(view.book.keys())
 }
 
 /// What cannot be, and what would help.
@@ -177,6 +209,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 /// The record, or the failure where there is none.
 pub(crate) fn record(view: &View) -> Result<&Versioned<Record>, Failure> {
+    if view.lost.is_some() {
+        return Err(refused(&view.node, &Obstacle::RecordLost));
+    }
     view.record.as_ref().ok_or_else(|| {
         Failure::refused("nothing was changed")
             .because("the store has no record of the herd yet")

@@ -1,6 +1,7 @@
 //! What `manada status` says of how a herd is protected.
 
 use jiff::Timestamp;
+use manada_agent::LostRecord;
 use manada_agent::control::View;
 use manada_agent::journal::{Entry, Event};
 use manada_agent::wording::{self, names, policy};
@@ -47,6 +48,7 @@ pub(crate) struct Report<'a> {
     mode: Option<Mode>,
     store: Option<&'a str>,
     store_answers: Option<bool>,
+    store_lost: Option<&'a LostRecord>,
     policies: &'a [Published],
     desired: Option<&'a Desired>,
     degraded: bool,
@@ -124,7 +126,8 @@ impl Protection {
             lease_age_ms: own.and_then(|own| own.lease.as_ref()).map(|age| age.age_ms),
             mode: record.map(|record| record.mode),
             store: own.map(|own| own.store.as_str()),
-            store_answers: own.map(|own| own.store_state == StoreState::Reachable),
+            store_answers: own.map(|own| own.store_state != StoreState::Unreachable),
+            store_lost: own.and_then(|own| own.lost.as_ref()),
             policies: record.map_or(&[], |record| &record.policies),
             desired: record.map(|record| &record.desired),
             degraded: own.is_some_and(is_degraded),
@@ -144,8 +147,13 @@ fn record(view: &View) -> Option<&Record> {
     view.record.as_ref().map(|record| &record.value)
 }
 
+/// What the node remembered when its agent was started, where that is all it knows.
+fn remembered(own: &View) -> Option<&Record> {
+    own.remembered.as_ref().map(|record| &record.value)
+}
+
 fn reign(own: &View) -> String {
-    let Some(record) = record(own) else {
+    let Some(record) = record(own).or_else(|| remembered(own)) else {
         return "The agents have no record of the herd yet.".to_owned();
     };
     let who = match &record.leader {
@@ -164,8 +172,12 @@ fn reign(own: &View) -> String {
     let published: Vec<String> = (record.policies.iter())
         .map(|published| format!("under {} {}", published.leader, policy(&published.policy)))
         .collect();
+    let state = match own.lost {
+        None => "Protected",
+        Some(_) => "Not protected now; when the store had the herd's record, it was",
+    };
     format!(
-        "Protected in epoch {}, {who}; {}.",
+        "{state} in epoch {}, {who}; {}.",
         record.epoch,
         published.join(", and ")
     )
@@ -181,6 +193,8 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
             own.store
         ));
     }
+    let lost = views.iter().find_map(|view| view.lost.as_ref());
+    warnings.extend(lost.map(wording::loss));
     let Some(record) = record(own) else {
         return warnings;
     };

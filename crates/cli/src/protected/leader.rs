@@ -75,6 +75,41 @@ pub(crate) async fn until_it_leads(
     Err(Stalled { views })
 }
 
+/// Follows the course of things since `begun` until somebody lets clients in by the record that was
+/// written, or one that came of it.
+pub(crate) async fn until_it_goes_on(
+    agent: &Agent,
+    written: &Record,
+    begun: Instant,
+    limit: Duration,
+) -> Result<NewLeader, Stalled> {
+    let mut last = None;
+    while begun.elapsed() < limit {
+        if let Ok(view) = agent.view().await {
+            let record = view.record.as_ref().map(|record| &record.value);
+            let record = record.filter(|record| record.recoveries >= written.recoveries);
+            let leader = record.and_then(|record| record.leader.clone());
+            if let Some(name) = leader
+                && has_begun(agent, &view, &name, written.epoch).await
+            {
+                return Ok(NewLeader {
+                    epoch: record.map_or(written.epoch, |record| record.epoch),
+                    name,
+                    took: begun.elapsed(),
+                    pause: None,
+                });
+            }
+            last = Some(view);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let views = match last {
+        Some(view) => agent.views(view).await,
+        None => Vec::new(),
+    };
+    Err(Stalled { views })
+}
+
 /// Who leads in an epoch after that of the record, or in it, if nobody led: its election was under
 /// way.
 fn reign(view: &View, before: &Record) -> Option<(NodeName, Epoch)> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
 use manada_testbed::{Programs, free_port, wait_until};
@@ -28,6 +28,7 @@ pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
 pub(crate) struct Protected {
     agents: Vec<Agent>,
     herd: Herd,
+    store: String,
 }
 
 /// One node's agent, which is killed when it is dropped.
@@ -69,7 +70,14 @@ impl Drop for Protected {
 impl Protected {
     /// A primary n1 and two standbys. `sync` is `any`, of one, or `off`.
     pub(crate) fn of_three(programs: &Programs, sync: &str) -> Protected {
+        Protected::with_store(programs, sync, None)
+    }
+
+    /// The same with its record in that store; in a file where none is given.
+    pub(crate) fn with_store(programs: &Programs, sync: &str, store: Option<String>) -> Protected {
         let (herd, _) = Herd::init(programs, &[]);
+        let in_file = || format!("sqlite:{}", herd.scratch.path().join("store").display());
+        let store = store.unwrap_or_else(in_file);
         herd.joined("n2");
         herd.joined("n3");
         let home = herd.home("n1");
@@ -88,7 +96,11 @@ impl Protected {
                 process: None,
             })
             .into();
-        let mut protected = Protected { agents, herd };
+        let mut protected = Protected {
+            agents,
+            herd,
+            store,
+        };
         for node in NODES {
             protected.start_agent(node);
         }
@@ -113,10 +125,7 @@ impl Protected {
 
     pub(crate) fn start_agent(&mut self, node: &str) {
         let home = self.herd.home(node);
-        let store = format!(
-            "sqlite:{}",
-            self.herd.scratch.path().join("store").display()
-        );
+        let store = self.store.clone();
         let log = File::create(self.path(node).join("log/agent.log")).expect("created");
         let agents = &mut self.agents;
         let agent = agents.iter_mut().find(|agent| agent.node == node);
@@ -143,6 +152,21 @@ impl Protected {
     pub(crate) fn connected_to_health(&self, node: &str) -> TcpStream {
         let port = self.agent(node).health_port;
         TcpStream::connect(("127.0.0.1", port)).expect("it listens")
+    }
+
+    /// The file in which the record is, and those beside it.
+    pub(crate) fn delete_store(&self) {
+        for ending in ["", "-wal", "-shm"] {
+            let file = self.herd.scratch.path().join(format!("store{ending}"));
+            fs::remove_file(file).expect("it is there");
+        }
+    }
+
+    /// A command as it is typed on a node's host.
+    pub(crate) fn typed(&self, node: &str, words: &[&str]) -> Output {
+        let home = self.home(node);
+        let words = [words, &["--home", &home]].concat();
+        manada(&words).output().expect("manada runs")
     }
 
     /// Kills an agent (`kill -9`), and nothing else.

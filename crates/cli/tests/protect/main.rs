@@ -1,8 +1,10 @@
 //! `manada run` as it is typed, on a herd of one machine: it fails over, rejoins, and leaves what it
 //! should alone.
 
+mod etcd;
 mod herd;
 mod load_balancer;
+mod lost;
 #[path = "../typed/mod.rs"]
 mod typed;
 
@@ -12,6 +14,11 @@ use manada_testbed::{Outcome, Programs, trials, wait_until};
 
 use herd::{Protected, status_of};
 use load_balancer::LoadBalancer;
+use lost::{
+    a_herd_whose_file_was_deleted_goes_on_without_a_pause,
+    a_herd_whose_leader_can_not_vouch_for_its_record_elects,
+    a_store_that_goes_back_or_begins_anew_is_not_believed,
+};
 use typed::{manada, refused};
 
 trials![
@@ -26,6 +33,9 @@ trials![
     the_doctor_advises_no_restart_that_an_agent_takes_for_a_failure,
     haproxy_as_configured_for_patroni_finds_the_primary,
     what_would_not_be_safe_is_refused_with_its_reason,
+    a_herd_whose_file_was_deleted_goes_on_without_a_pause,
+    a_herd_whose_leader_can_not_vouch_for_its_record_elects,
+    a_store_that_goes_back_or_begins_anew_is_not_believed,
 ];
 
 fn a_killed_primary_is_replaced_and_comes_back(programs: Programs) -> Outcome {

@@ -74,7 +74,7 @@ pub(super) const ASK: Rule = Rule {
     decide: |node| {
         let record = node.coordinated_record()?;
         let due = !node.election.asked || node.has_fired(&Timer::AskAgain);
-        if !due || node.store == StoreState::Unreachable {
+        if !due || node.store != StoreState::Reachable {
             return None;
         }
         let missing = record

@@ -65,7 +65,7 @@ pub(super) const STOP_ISOLATED: Rule = Rule {
     decide: |node| {
         let (facts, _) = node.leads_with()?;
         let isolated = node.has_fired(&Timer::QuorumSilent)
-            && node.store == StoreState::Unreachable
+            && node.store != StoreState::Reachable
             && facts.gate == Gate::Open;
         let stop = Order::Stop(Stop::Immediate);
         isolated.then(|| node.order_server(stop, Reason::Isolated))?

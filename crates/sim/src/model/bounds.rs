@@ -135,6 +135,7 @@ impl Bounds {
             (herd.name(host).clone(), herd.roles[usize::from(host.0)])
         };
         Record {
+            recoveries: 0,
             epoch: Epoch(1),
             leader: Some(leader.clone()),
             coordinator: leader.clone(),

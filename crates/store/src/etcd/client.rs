@@ -355,6 +355,7 @@ fn is_the_members(cause: &Cause) -> bool {
         Cause::Refused { code, .. } => *code == UNAVAILABLE,
         Cause::Sqlite(_)
         | Cause::File(_)
+        | Cause::Moving
         | Cause::Foreign
         | Cause::Newer { .. }
         | Cause::Stuck { .. } => false,

@@ -19,10 +19,9 @@ use tokio::time::timeout;
 
 use crate::contact::Contact;
 use crate::error::{Cause, Request, StoreError};
-use crate::store::{
-    Engine, LeaderPlace, OpenError, Pending, REQUEST_MAX, Renewal, Snapshot, Swap,
-};
+use crate::store::{Engine, LeaderPlace, OpenError, Pending, REQUEST_MAX, Renewal, Snapshot, Swap};
 use crate::watch::Watch;
+use file::Opened;
 use statements::Found;
 
 /// How many requests may be under way, those that hang in the file system included.
@@ -35,7 +34,7 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     herd: HerdName,
     /// A request takes a connection out, so that none waits for another that hangs.
-    idle: Arc<Mutex<Vec<Connection>>>,
+    idle: Arc<Mutex<Vec<Opened>>>,
     room: Arc<Semaphore>,
 }
 
@@ -46,15 +45,16 @@ impl Sqlite {
             cause,
         };
         let file = path.to_owned();
-        let opened = spawn_blocking(move || file::create(&file));
-        let connection = opened
+        // One that is there may be of an earlier or a later version.
+        let opened = spawn_blocking(move || file::create(&file).and_then(|()| file::open(&file)));
+        let opened = opened
             .await
             .expect("opening a file does not panic")
             .map_err(failed)?;
         Ok(Sqlite {
             path: path.to_owned(),
             herd: herd.clone(),
-            idle: Arc::new(Mutex::new(vec![connection])),
+            idle: Arc::new(Mutex::new(vec![opened])),
             room: Arc::new(Semaphore::new(REQUESTS_MAX)),
         })
     }
@@ -73,14 +73,15 @@ impl Sqlite {
         let kept = locked(&idle).pop();
         let working = spawn_blocking(move || {
             let _place = place;
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => file::connect(&path).map_err(|cause| request.not_done(cause))?,
+            let mut opened = match kept.filter(|kept| kept.is_at(&path)) {
+                Some(kept) => kept,
+                None => file::open(&path).map_err(|cause| request.not_done(cause))?,
             };
-            let outcome = work(&mut connection, &herd).map_err(|cause| failed(request, cause))?;
+            let outcome = work(&mut opened.connection, &herd);
+            let outcome = outcome.map_err(|cause| failed(request, cause))?;
             let mut idle = locked(&idle);
             if idle.len() < IDLE_MAX {
-                idle.push(connection);
+                idle.push(opened);
             }
             Ok(outcome)
         });
@@ -105,7 +106,7 @@ fn failed(request: Request, cause: Cause) -> StoreError {
     }
 }
 
-fn locked(idle: &Mutex<Vec<Connection>>) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+fn locked(idle: &Mutex<Vec<Opened>>) -> std::sync::MutexGuard<'_, Vec<Opened>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -128,9 +129,9 @@ impl Engine for Sqlite {
                 Some(_) => Request::Swap,
                 None => Request::Create,
             };
-            let text = json(request, record)?;
+            let (text, recoveries) = (json(request, record)?, record.recoveries);
             let work = move |connection: &mut Connection, herd: &HerdName| {
-                statements::write(connection, herd, expected, &text)
+                statements::write(connection, herd, expected, recoveries, &text)
             };
             Ok(match self.run(request, work).await? {
                 Ok((revision, lease)) => Swap::Swapped {

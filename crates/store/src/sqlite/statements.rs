@@ -28,6 +28,7 @@ pub(super) fn write(
     connection: &mut Connection,
     herd: &HerdName,
     expected: Option<Revision>,
+    recoveries: u32,
     text: &str,
 ) -> Result<Result<(Revision, Option<Lease>), Found>, Cause> {
     let transaction = begin(connection)?;
@@ -36,7 +37,8 @@ pub(super) fn write(
         return Ok(Err(Found(current)));
     }
     let lease = lease(&transaction, herd)?;
-    let revision = Revision(expected.map_or(1, |revision| revision.0 + 1));
+    let next = expected.map_or(1, |revision| revision.0 + 1);
+    let revision = Revision(next.max(first_revision(recoveries)));
     transaction
         .execute(
             "INSERT INTO record VALUES (?1, ?2, ?3) ON CONFLICT (herd) DO UPDATE SET
@@ -46,6 +48,14 @@ pub(super) fn write(
         .and_then(|_| transaction.commit())
         .map_err(Cause::Sqlite)?;
     Ok(Ok((revision, lease)))
+}
+
+/// The first revision after that many recoveries. Whoever has slept through one expects none that
+/// comes again.
+fn first_revision(recoveries: u32) -> u64 {
+    /// More changes than a record sees in its time.
+    const REVISIONS_MAX: u64 = 1 << 31;
+    u64::from(recoveries) * REVISIONS_MAX + 1
 }
 
 pub(super) fn renew(

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use manada_model::HerdName;
-use rusqlite::Connection;
 use tokio::runtime::Handle;
 
+use super::file::Opened;
 use super::{file, statements};
 use crate::error::{Cause, Request};
 use crate::watch::{Unwatched, Watch, Watcher};
@@ -34,8 +34,8 @@ pub(super) fn start(path: PathBuf, herd: HerdName) -> Watch {
 struct Following {
     path: PathBuf,
     herd: HerdName,
-    /// The connection, and its counter when everything was read last.
-    opened: Option<(Connection, Option<i64>)>,
+    /// The file, and its counter when everything was read last.
+    opened: Option<(Opened, Option<i64>)>,
 }
 
 impl Following {
@@ -59,10 +59,13 @@ impl Following {
 
     /// Reads everything if something has changed.
     fn look(&mut self) -> Result<Option<crate::store::Snapshot>, Cause> {
-        let (connection, counted) = match &mut self.opened {
+        let path = &self.path;
+        self.opened.take_if(|(opened, _)| !opened.is_at(path));
+        let (opened, counted) = match &mut self.opened {
             Some(opened) => opened,
-            none => none.insert((file::connect(&self.path)?, None)),
+            none => none.insert((file::open(path)?, None)),
         };
+        let connection = &mut opened.connection;
         let counter = connection
             .pragma_query_value(None, "data_version", |row| row.get(0))
             .map_err(Cause::Sqlite)?;

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use manada_core::record::Record;
 use manada_store::{
     Access, Cause, Change, Effect, LeaderPlace, Login, OpenError, REQUEST_MAX, Renewal, Store,
     StoreLocation, Swap,
@@ -138,6 +139,53 @@ pub(crate) fn etcds_leader_stays_where_no_other_can_lead() -> Outcome {
         }
         let place = store.keep_leader_off(&own).await;
         assert_eq!(place.expect("it answers"), LeaderPlace::NoSuccessor);
+    });
+    Ok(())
+}
+
+pub(crate) fn a_deleted_file_is_made_anew_and_a_restored_one_read() -> Outcome {
+    let scratch = Scratch::new();
+    let path = scratch.path().join("store.db");
+    let location = StoreLocation::Sqlite(path.clone());
+    run(async {
+        let store = open_at(&location, &Access::default()).await;
+        let other = open_at(&location, &Access::default()).await;
+        let revision = created(&store).await;
+        let mut watch = other.watch();
+        let mut told = async || timeout(PATIENCE, watch.next()).await.expect("told");
+        assert!(matches!(told().await, Some(Change::Record(_))));
+        assert!(matches!(told().await, Some(Change::Reachable)));
+        let kept = scratch.path().join("kept.db");
+        let whole = rusqlite::Connection::open(&path).expect("opened");
+        let whole = whole.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        whole.expect("all is in the file");
+        std::fs::rename(&path, &kept).expect("moved away");
+        assert!(matches!(told().await, Some(Change::RecordGone)));
+        let renewed = store.renew(revision, &lease(1, 1)).await;
+        assert_eq!(renewed.expect("it is empty"), Renewal::Conflict(None));
+        // What has slept through it expects no revision that comes again.
+        let again = Record {
+            recoveries: 1,
+            ..record(1)
+        };
+        let Swap::Swapped { record: again, .. } = other.create(&again).await.expect("created")
+        else {
+            panic!("there is a record");
+        };
+        assert!(again.revision > revision, "{again:?}");
+        assert!(matches!(told().await, Some(Change::Record(_))));
+        for rest in ["store.db-wal", "store.db-shm"] {
+            std::fs::remove_file(scratch.path().join(rest)).expect("removed");
+        }
+        std::fs::rename(&kept, &path).expect("put back");
+        let back = timeout(PATIENCE, async {
+            loop {
+                if let Some(Change::Record(found)) = told().await {
+                    break found.revision;
+                }
+            }
+        });
+        assert_eq!(back.await.expect("told"), revision);
     });
     Ok(())
 }

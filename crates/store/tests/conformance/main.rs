@@ -15,13 +15,13 @@ use tokio::time::timeout;
 
 use etcd::Etcd;
 use faults::{
-    a_cluster_serves_on_when_a_member_is_killed, a_hostile_answer_is_bounded,
+    a_cluster_serves_on_when_a_member_is_killed,
+    a_deleted_file_is_made_anew_and_a_restored_one_read, a_hostile_answer_is_bounded,
     a_locked_file_is_given_up_in_time, a_login_is_used_and_renewed,
     a_paused_etcd_is_given_up_in_time_and_used_again_at_once, a_paused_member_is_passed_by,
     a_refused_login_is_told, a_silent_watch_goes_on_elsewhere,
     etcds_leader_is_moved_off_the_own_host, etcds_leader_stays_where_no_other_can_lead,
-    tls_wants_the_right_authority,
-    two_agents_may_make_the_file_at_once,
+    tls_wants_the_right_authority, two_agents_may_make_the_file_at_once,
 };
 use samples::{contact, herd, lease, record, run};
 
@@ -41,6 +41,7 @@ trials![
     a_store_in_a_file_is_private_and_lasts,
     a_foreign_file_is_refused,
     two_agents_may_make_the_file_at_once,
+    a_deleted_file_is_made_anew_and_a_restored_one_read,
     a_locked_file_is_given_up_in_time,
     a_cluster_keeps_the_promises_of_one,
     a_paused_etcd_is_given_up_in_time_and_used_again_at_once,

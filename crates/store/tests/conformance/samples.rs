@@ -30,6 +30,7 @@ fn node(name: &str) -> NodeName {
 
 pub(crate) fn record(epoch: u64) -> Record {
     Record {
+        recoveries: 0,
         epoch: Epoch(epoch),
         leader: Some(node("n1")),
         coordinator: node("n1"),
