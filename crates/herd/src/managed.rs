@@ -29,7 +29,7 @@ const WALSENDERS_MIN: u32 = 10;
 /// The settings whose smaller value on a standby than on its primary keeps it from starting.
 ///
 /// Source: PostgreSQL manual, "Hot Standby", "Administrator's Overview".
-pub(crate) const STANDBY_LIMITS: [&str; 5] = [
+pub const STANDBY_LIMITS: [&str; 5] = [
     "max_connections",
     "max_worker_processes",
     "max_wal_senders",

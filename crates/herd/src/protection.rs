@@ -4,6 +4,7 @@ use std::path::Path;
 
 use manada_postgres::Conninfo;
 use manada_postgres::conninfo::Endpoint;
+use manada_postgres::control_file::RecoverySettings;
 use manada_postgres::os_user::OsUser;
 use manada_postgres::quote::{Unquotable, archive_command_word};
 use manada_postgres::settings::{ManagedSettings, Setting};
@@ -11,6 +12,7 @@ use manada_postgres::settings::{ManagedSettings, Setting};
 use crate::access::{self, Door};
 use crate::home::Home;
 use crate::managed;
+pub use crate::managed::STANDBY_LIMITS;
 use crate::member::Member;
 use crate::node::Node;
 use crate::server_files::{self, ServerFilesError};
@@ -114,6 +116,29 @@ pub fn settings_anew(cloned: ManagedSettings, node: &Node) -> Result<ManagedSett
     }
     follow_nobody(&mut settings);
     Ok(settings)
+}
+
+/// What a standby needs to replay the WAL that it has: its primary's values, in the order of
+/// [`STANDBY_LIMITS`]. Replay writes them to `pg_control` before it heeds them.
+///
+/// Source: `xlog_redo` and `CheckRequiredParameterValues` in `xlog.c`.
+pub fn limits_needed(primary: &RecoverySettings) -> [i32; 5] {
+    [
+        primary.max_connections,
+        primary.max_worker_processes,
+        primary.max_wal_senders,
+        primary.max_prepared_transactions,
+        primary.max_locks_per_transaction,
+    ]
+}
+
+/// A limit as the primary has it, from the next start on.
+pub fn limit_as_on_the_primary(name: &str, value: i32) -> Setting {
+    Setting::new(
+        name,
+        value.to_string(),
+        "As on the primary: a standby with less replays nothing, and does not start.",
+    )
 }
 
 /// Has the node follow the server at `leader`, of whose slot for this node it takes its WAL.

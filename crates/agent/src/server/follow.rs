@@ -42,6 +42,8 @@ impl Shared {
     pub(super) async fn follow(&self, leader: &NodeName) -> Result<(), OrderError> {
         let session = self.session().await?;
         self.demand_standby(&session, "follow").await?;
+        self.leave(session);
+        self.restart_with_limits().await?;
         let mut change = self.change()?;
         self.set_leader(&mut change, leader)?;
         change.door(Door::Open);
@@ -64,6 +66,7 @@ impl Shared {
 
     /// Follows nobody, and ends once no walreceiver is left that could receive or confirm anything.
     pub(super) async fn stop_receiving(&self) -> Result<(), OrderError> {
+        self.restart_with_limits().await?;
         let mut change = self.change()?;
         protection::follow_nobody(change.settings());
         let session = self.put_in_force(change).await?;

@@ -8,6 +8,7 @@ mod follow;
 mod foreign;
 mod gate;
 mod lead;
+mod limits;
 mod local_wal;
 mod look;
 mod members;

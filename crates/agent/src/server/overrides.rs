@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io;
+use std::path::PathBuf;
 
 use manada_postgres::Session;
 use manada_postgres::replace_file::{FileOwner, replace_file};
@@ -42,40 +43,55 @@ impl Shared {
 
     /// The same for a server that does not run.
     pub(super) fn take_back_at_rest(&self) -> Result<(), OrderError> {
-        let names = self.overrides()?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        let path = self.node.file.data_directory.join(AUTO_FILE);
-        let text = fs::read_to_string(&path).map_err(OrderError::io("read", &path))?;
+        self.remove_from_auto_file(&OWN)
+    }
+
+    /// Takes back what stands there of these settings, with a server that does not run.
+    pub(super) fn remove_from_auto_file(&self, settings: &[&str]) -> Result<(), OrderError> {
+        let text = self.auto_file()?;
         let kept: String = text
             .split_inclusive('\n')
-            .filter(|line| own_name(line).is_none())
+            .filter(|line| name_among(settings, line).is_none())
             .collect();
+        if kept == text {
+            return Ok(());
+        }
+        let path = self.auto_path();
         let owner = FileOwner::like(&path).map_err(OrderError::io("look at", &path))?;
         replace_file(&path, &kept, owner)?;
         tracing::warn!(
-            ?names,
+            ?settings,
             "ALTER SYSTEM had set what the herd decides: taken back"
         );
         Ok(())
     }
 
     fn overrides(&self) -> Result<Vec<&'static str>, OrderError> {
-        let path = self.node.file.data_directory.join(AUTO_FILE);
+        let text = self.auto_file()?;
+        let names = text.lines().filter_map(|line| name_among(&OWN, line));
+        Ok(names.collect())
+    }
+
+    fn auto_path(&self) -> PathBuf {
+        self.node.file.data_directory.join(AUTO_FILE)
+    }
+
+    fn auto_file(&self) -> Result<String, OrderError> {
+        let path = self.auto_path();
         match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.lines().filter_map(own_name).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(OrderError::io("read", &path)(source)),
         }
     }
 }
 
-/// Which of the agent's own settings a line of the file makes. `ALTER SYSTEM` writes `name = 'value'`
-/// on one line each (`write_auto_conf_file` in `guc.c`).
-fn own_name(line: &str) -> Option<&'static str> {
+/// Which of these settings a line of the file makes. `ALTER SYSTEM` writes `name = 'value'` on one
+/// line each (`write_auto_conf_file` in `guc.c`).
+fn name_among<'a>(settings: &[&'a str], line: &str) -> Option<&'a str> {
     let name = line.split('=').next()?.trim();
-    OWN.into_iter().find(|own| own.eq_ignore_ascii_case(name))
+    let mut settings = settings.iter().copied();
+    settings.find(|setting| setting.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
@@ -85,15 +101,15 @@ mod tests {
     #[test]
     fn only_the_agents_own_settings_are_found() {
         assert_eq!(
-            own_name("Synchronous_Standby_Names = ''"),
+            name_among(&OWN, "Synchronous_Standby_Names = ''"),
             Some("synchronous_standby_names")
         );
         assert_eq!(
-            own_name("primary_conninfo='host=a'"),
+            name_among(&OWN, "primary_conninfo='host=a'"),
             Some("primary_conninfo")
         );
         for line in ["work_mem = '1MB'", "# primary_conninfo = ''", "", "="] {
-            assert_eq!(own_name(line), None, "{line}");
+            assert_eq!(name_among(&OWN, line), None, "{line}");
         }
     }
 }

@@ -53,6 +53,7 @@ impl Shared {
             }
         }
         self.forbid_archiving()?;
+        self.raise_limits(&mut change).await?;
         self.write(change)?;
         self.take_back_at_rest()?;
         self.place_standby_signal()?;

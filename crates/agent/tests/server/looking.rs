@@ -281,3 +281,44 @@ pub(crate) fn a_session_that_outlives_its_postmaster_does_not_keep_the_next_from
     });
     Ok(())
 }
+
+/// What a standby says of its replay.
+const REPLAY: &str = "SELECT pg_get_wal_replay_pause_state()";
+
+pub(crate) fn a_standby_has_the_limits_that_its_primarys_wal_asks_for(
+    programs: Programs,
+) -> Outcome {
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        // As a clone of a server on which somebody has set it.
+        n2.alter_system("max_connections = 101").await;
+        n1.alter_system("max_connections = 130").await;
+        n1.done(Order::Stop(Stop::Fast)).await;
+        n1.done(Order::StartPrimary).await;
+        n2.value_is(REPLAY, "paused").await;
+
+        // A recruit that replays nothing would settle never.
+        n2.done(Order::StopReceiving).await;
+        n2.standby_that("has replayed all", |facts| facts.settled)
+            .await;
+        assert_eq!(n2.value("SHOW max_connections").await, "130");
+        let settings = std::fs::read_to_string(n2.node.file.settings_file()).expect("there");
+        assert!(settings.contains("max_connections = '130'"), "{settings}");
+
+        // One that does not run when it comes to that starts all the same.
+        let follow = Some(name("n1"));
+        n2.done(Order::Follow { leader: name("n1") }).await;
+        n2.standby_that("streams", |facts| facts.streams).await;
+        n1.alter_system("max_worker_processes = 11").await;
+        n1.done(Order::Stop(Stop::Fast)).await;
+        n1.done(Order::StartPrimary).await;
+        n2.value_is(REPLAY, "paused").await;
+        n2.done(Order::Stop(Stop::Fast)).await;
+        n2.done(Order::StartStandby { follow }).await;
+        n2.value_is(REPLAY, "not paused").await;
+        assert_eq!(n2.value("SHOW max_worker_processes").await, "11");
+        assert_eq!(n2.value("SHOW max_connections").await, "130");
+    });
+    Ok(())
+}

@@ -17,6 +17,7 @@ use looking::{
     a_policy_is_in_force_only_when_the_checkpointer_obeys,
     a_postmaster_that_is_stopped_is_unresponsive, a_server_without_room_for_sessions_is_seen,
     a_session_that_outlives_its_postmaster_does_not_keep_the_next_from_starting,
+    a_standby_has_the_limits_that_its_primarys_wal_asks_for,
     a_standby_that_reports_nothing_by_itself_is_heard_of_in_time,
     a_walreceiver_that_hangs_is_got_rid_of, every_node_has_a_slot_for_every_other,
 };
@@ -41,6 +42,7 @@ manada_testbed::trials![
     every_node_has_a_slot_for_every_other,
     a_standby_that_reports_nothing_by_itself_is_heard_of_in_time,
     a_server_without_room_for_sessions_is_seen,
+    a_standby_has_the_limits_that_its_primarys_wal_asks_for,
     a_session_that_outlives_its_postmaster_does_not_keep_the_next_from_starting,
     a_killed_leader_comes_back_and_its_tail_is_saved,
     a_clone_takes_the_place_of_data_that_no_rewind_can_help,

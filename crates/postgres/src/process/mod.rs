@@ -5,6 +5,7 @@
 //! directory at hand, through a descriptor that can't come to mean another process.
 
 mod command_line;
+mod configured;
 mod failure;
 mod files;
 mod pid_file;
@@ -16,6 +17,7 @@ mod stop;
 mod supervisor;
 
 pub use command_line::CommandLine;
+pub use configured::{ConfiguredError, configured};
 pub use failure::Failure;
 pub use files::{ServerFiles, ServerFilesError, server_files};
 pub use pid_file::{ParsePidFileError, PidFile, PostmasterStatus};
