@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use manada_agent::control::View;
+use manada_agent::wording;
 use manada_core::input::Command;
+use manada_core::obstacle::Obstacle;
 use manada_core::record::{MemberRole, Record};
 use manada_core::server::{Follower, ServerFacts};
 use manada_model::NodeName;
@@ -64,6 +66,7 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
     let before = record(&view)?.value.clone();
     let plan = plan(&agent, &before, args.to.clone()).await?;
     plan.check(&before)?;
+    refuse_unpromotable(&agent, &plan).await?;
     if ui.format() == Format::Text {
         ui.note(paragraph("", &announcement(&plan)).trim_end());
     }
@@ -124,6 +127,25 @@ async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Pl
         to,
         candidates,
     })
+}
+
+/// Refuses a successor that its agent would not promote: the primary would be stopped in vain.
+async fn refuse_unpromotable(agent: &Agent, plan: &Plan) -> Result<(), Failure> {
+    let names = plan.candidates.iter().map(|(name, _)| name);
+    for name in names.filter(|name| plan.to.is_none() || plan.to.as_ref() == Some(*name)) {
+        let Some(view) = agent.view_of(name).await else {
+            continue;
+        };
+        let mut obstacles = view.obstacles.iter();
+        let foreign = obstacles.find(|one| matches!(one, Obstacle::ForeignSetting { .. }));
+        if let Some(foreign) = foreign {
+            let failure = Failure::refused("nothing was changed")
+                .because(format!("{name}: {}", wording::obstacle(foreign)));
+            let remedy = wording::remedy(foreign);
+            return Err(remedy.into_iter().fold(failure, Failure::next));
+        }
+    }
+    Ok(())
 }
 
 fn candidates(leader: &View, record: &Record) -> Vec<(NodeName, u64)> {

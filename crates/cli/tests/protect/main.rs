@@ -206,6 +206,20 @@ fn a_setting_that_wins_over_the_agents_is_said_wherever_one_looks() -> Outcome {
             .contains("postgresql.conf")
     );
 
+    let other = herd.path("n2").join("data/postgresql.conf");
+    let others = fs::read_to_string(&other).expect("there");
+    fs::write(&other, format!("{others}synchronous_standby_names = '*'\n")).expect("written");
+    herd.sql("n2", "SELECT pg_reload_conf()");
+    wait_until("the standby's agent sees it", || {
+        herd.obstacles("n2").contains(&"foreign_setting".to_owned())
+    });
+    let home = herd.home("n1");
+    let handed = manada(&["switchover", "--to", "n2", "--home", &home]).output();
+    let (code, error) = refused(&handed.expect("manada runs"));
+    assert_eq!(code, 4, "{error}");
+    let words = error.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("this node can't be promoted"), "{error}");
+
     fs::write(&file, before).expect("written");
     herd.sql("n1", "SELECT pg_reload_conf()");
     wait_until("nobody else sets it", || !is_foreign(&herd));
