@@ -322,16 +322,6 @@ impl Herd {
         self.host(text).server.runs = Runs::Hangs;
         self.drop_sessions(text);
     }
-    /// A server that hung goes on, if it was not stopped.
-    pub(crate) fn wake_server(&mut self, text: &str) {
-        let server = &mut self.host(text).server;
-        if server.runs == Runs::Hangs {
-            server.runs = match server.was_primary {
-                true => Runs::Primary,
-                false => Runs::Standby,
-            };
-        }
-    }
 
     /// The host is gone at once.
     pub(crate) fn power_off(&mut self, text: &str) {

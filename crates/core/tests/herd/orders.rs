@@ -229,6 +229,17 @@ impl Herd {
         }
     }
 
+    /// A server that hung goes on, if it was not stopped.
+    pub(crate) fn wake_server(&mut self, text: &str) {
+        let server = &mut self.host(text).server;
+        if server.runs == Runs::Hangs {
+            server.runs = match server.was_primary {
+                true => Runs::Primary,
+                false => Runs::Standby,
+            };
+        }
+    }
+
     pub(super) fn drop_sessions(&mut self, text: &str) {
         let gone = name(text);
         self.waiting.retain(|(primary, _, _)| *primary != gone);
