@@ -11,6 +11,8 @@ use crate::world::{Herd, HostId};
 /// The most of each that may happen on one path.
 #[derive(Clone, Debug)]
 pub struct Bounds {
+    /// How those standbys are chosen that commits wait for.
+    pub method: SyncMethod,
     /// How many standbys must have a commit at the beginning.
     pub count: u32,
     /// What is done when there are too few.
@@ -91,6 +93,7 @@ impl Bounds {
     /// One lapsed lease and what follows from it, with one write, and nothing that goes wrong.
     pub fn smallest() -> Bounds {
         Bounds {
+            method: SyncMethod::Any,
             count: 1,
             when_short: WhenShort::Block,
             epochs: 2,
@@ -126,7 +129,7 @@ impl Bounds {
             Policy::asynchronous()
         } else {
             Policy {
-                method: SyncMethod::Any,
+                method: self.method,
                 count: self.count,
                 standbys,
             }
@@ -152,7 +155,7 @@ impl Bounds {
                 },
             }],
             desired: Desired {
-                method: SyncMethod::Any,
+                method: self.method,
                 count: self.count,
                 standbys: None,
                 when_short: self.when_short,

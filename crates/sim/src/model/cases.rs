@@ -132,8 +132,20 @@ const STORIES: &[Story] = &[
         goals: |_| vec![Goal::Failover],
     },
     Story {
-        name: "asynchronous",
+        name: "first",
+        shapes: &[THREE, WITNESSED],
+        bounds: first,
+        goals: |_| vec![Goal::Failover, Goal::WriteOutlives],
+    },
+    Story {
+        name: "wait-again",
         shapes: &[TWO, THREE],
+        bounds: wait_again,
+        goals: |_| vec![Goal::Failover, Goal::PolicyChanged],
+    },
+    Story {
+        name: "asynchronous",
+        shapes: &[TWO],
         bounds: asynchronous,
         goals: |_| vec![Goal::Failover, Goal::LossTaken, Goal::Rejoined],
     },
@@ -275,16 +287,50 @@ fn sync(_: Shape, size: Size) -> Bounds {
         Size::Small => vec![Late::Flushes, Late::Reloads],
         Size::Large => vec![Late::Flushes, Late::Reloads, Late::Answers],
     };
-    let two = Desired {
-        method: SyncMethod::Any,
-        count: 2,
-        standbys: None,
-        when_short: WhenShort::Block,
-    };
     Bounds {
         revisions: 7,
         crashes: 1,
-        commands: vec![(LEADER, Command::SetPolicy(two))],
+        commands: vec![(LEADER, wait_for(2))],
+        late,
+        ..Bounds::smallest()
+    }
+}
+
+/// So many of all others.
+fn wait_for(count: u32) -> Command {
+    Command::SetPolicy(Desired {
+        method: SyncMethod::Any,
+        count,
+        standbys: None,
+        when_short: WhenShort::Block,
+    })
+}
+
+/// Commits wait for the first of two that streams.
+fn first(_: Shape, size: Size) -> Bounds {
+    let late = match size {
+        Size::Small => vec![Late::Flushes],
+        Size::Large => vec![Late::Flushes, Late::Answers],
+    };
+    Bounds {
+        method: SyncMethod::First,
+        crashes: 1,
+        late,
+        ..Bounds::smallest()
+    }
+}
+
+/// Commits that wait for nobody are made to wait, and the lease lapses meanwhile.
+fn wait_again(_: Shape, size: Size) -> Bounds {
+    let late = match size {
+        Size::Small => vec![Late::Reads, Late::Reloads],
+        Size::Large => vec![Late::Reads, Late::Reloads, Late::Mail, Late::Flushes],
+    };
+    Bounds {
+        count: 0,
+        loss_bytes_max: 1,
+        revisions: 7,
+        commands: vec![(LEADER, wait_for(1))],
         late,
         ..Bounds::smallest()
     }
@@ -386,11 +432,10 @@ fn failed_orders(_: Shape, size: Size) -> Bounds {
 
 /// Commits wait for nobody: the lease lapses for some while the leader gives signs of life that they
 /// don't see, or an operator wants a failover.
-fn asynchronous(shape: Shape, size: Size) -> Bounds {
-    let (crashes, late) = match (size, shape) {
-        (Size::Small, TWO) => (0, vec![Late::Reads, Late::Mail, Late::Flushes]),
-        (Size::Small, _) => (0, vec![Late::Reads, Late::Flushes]),
-        (Size::Large, _) => (1, vec![Late::Reads, Late::Mail, Late::Flushes]),
+fn asynchronous(_: Shape, size: Size) -> Bounds {
+    let crashes = match size {
+        Size::Small => 0,
+        Size::Large => 1,
     };
     let command = Command::Failover {
         to: None,
@@ -402,7 +447,7 @@ fn asynchronous(shape: Shape, size: Size) -> Bounds {
         loss_bytes_max: 1,
         crashes,
         commands: vec![(STANDBY, command)],
-        late,
+        late: vec![Late::Reads, Late::Mail, Late::Flushes],
         ..Bounds::smallest()
     }
 }

@@ -270,11 +270,7 @@ impl Server {
             return Vec::new();
         };
         sender.flushed = sender.flushed.max(sender.confirmed);
-        let attached = sender.attached;
         let released = primary.released_by(from);
-        if !attached {
-            primary.walsenders.remove(&from);
-        }
         let mut told = Vec::new();
         primary.waiting.retain(|(id, end)| {
             let waits = *end > released;
@@ -284,6 +280,18 @@ impl Server {
             waits
         });
         told
+    }
+}
+
+impl Server {
+    /// A walsender whose standby is gone, and has nothing more to say, ends.
+    pub fn dismiss(&mut self, standby: HostId) {
+        if let Some(primary) = self.primary_mut()
+            && let Some(sender) = primary.walsenders.get(&standby)
+            && !sender.attached
+        {
+            primary.walsenders.remove(&standby);
+        }
     }
 }
 

@@ -210,7 +210,9 @@ impl World {
     pub fn answer(&mut self, leader: HostId, standby: HostId) {
         if self.can_answer(leader, standby) {
             let told = self.server_mut(leader).answer(standby);
+            // Judged by the walsender's own copy of the setting.
             self.acknowledged(leader, told, Fate::Acknowledged);
+            self.server_mut(leader).dismiss(standby);
         }
     }
 
