@@ -1,7 +1,7 @@
 //! `manada failover`: another node becomes the primary, although the present one may live.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use manada_agent::control::View;
 use manada_core::input::Command;
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::LocalNodeArgs;
 use super::switchover::{millis, outcome, stall};
 use crate::error::{Failure, Outcome};
-use crate::protected::{Agent, NewLeader, record, until_it_leads};
+use crate::protected::{Agent, Course, NewLeader, record};
 use crate::ui::{Answer, Format, Ui, accent, paint};
 
 /// Elect a new primary now, although the present one may live.
@@ -126,19 +126,17 @@ pub(crate) async fn run(args: &FailoverArgs, ui: Ui) -> Result<Outcome, Failure>
     }
     let allow_loss = bound(args.allow_data_loss, risk)?;
     confirm(args.yes, ui)?;
-    let begun = Instant::now();
+    let course = Course::begin(&agent, &before).await;
     let command = Command::Failover {
         to: args.to.clone(),
         allow_loss,
     };
     agent.give(&command).await?;
     let limit = Duration::from_secs(args.within);
-    let leader = until_it_leads(&agent, &before, begun, limit)
-        .await
-        .map_err(|stalled| {
-            let limit = duration(limit).replace('\u{A0}', " ");
-            stall(format!("nobody leads anew after {limit}"), &stalled)
-        })?;
+    let leader = course.until_it_leads(limit).await.map_err(|stalled| {
+        let limit = duration(limit).replace('\u{A0}', " ");
+        stall(format!("nobody leads anew after {limit}"), &stalled)
+    })?;
     report(ui, &before, risk, Some(&leader));
     Ok(Outcome::Done)
 }

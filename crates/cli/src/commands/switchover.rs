@@ -1,6 +1,6 @@
 //! `manada switchover`: another node becomes the primary, as planned.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use manada_agent::control::View;
 use manada_agent::wording;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
-use crate::protected::{Agent, NewLeader, Stalled, blocked, record, until_it_leads};
+use crate::protected::{Agent, Course, NewLeader, Stalled, blocked, record};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
 
@@ -74,13 +74,13 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
         report(ui, &plan, None);
         return Ok(Outcome::Done);
     }
-    let begun = Instant::now();
+    let course = Course::begin(&agent, &before).await;
     let command = Command::Switchover {
         to: args.to.clone(),
     };
     agent.give(&command).await?;
     let limit = Duration::from_secs(args.within);
-    let led = until_it_leads(&agent, &before, begun, limit).await;
+    let led = course.until_it_leads(limit).await;
     let leader = led.map_err(|stalled| failure(&plan, &before, &stalled, limit))?;
     if leader.name == plan.from {
         return Err(Failure::failed(format!("{} leads again", plan.from))

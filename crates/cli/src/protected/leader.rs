@@ -33,46 +33,57 @@ pub(crate) struct Stalled {
     pub(crate) views: Vec<View>,
 }
 
-/// Follows the course of things since `begun` until another leader than that of `before`, or the
-/// same one in a later epoch, lets clients in.
-pub(crate) async fn until_it_leads(
-    agent: &Agent,
-    before: &Record,
+/// How things go on from the moment before a command is given.
+pub(crate) struct Course<'a> {
+    agent: &'a Agent,
+    before: &'a Record,
+    /// Whether the leader of that moment let clients in.
+    was_open: bool,
     begun: Instant,
-    limit: Duration,
-) -> Result<NewLeader, Stalled> {
-    let mut closed_at = None;
-    let mut last = None;
-    while begun.elapsed() < limit {
-        if let Some(former) = &before.leader
-            && closed_at.is_none()
-        {
-            let seen = agent.view_of(former).await;
-            let open = seen
-                .as_ref()
-                .is_some_and(|view| lets_in(view, before.epoch));
-            closed_at = (seen.is_some() && !open).then(Instant::now);
+}
+
+impl<'a> Course<'a> {
+    /// Looks at the leader that the record has.
+    pub(crate) async fn begin(agent: &'a Agent, before: &'a Record) -> Course<'a> {
+        let was_open = lets_in_now(agent, before).await == Some(true);
+        Course {
+            agent,
+            before,
+            was_open,
+            begun: Instant::now(),
         }
-        if let Ok(view) = agent.view().await {
-            if let Some((name, epoch)) = reign(&view, before)
-                && has_begun(agent, &view, &name, epoch).await
-            {
-                return Ok(NewLeader {
-                    name,
-                    epoch,
-                    took: begun.elapsed(),
-                    pause: closed_at.map(|closed_at| closed_at.elapsed()),
-                });
-            }
-            last = Some(view);
-        }
-        tokio::time::sleep(LOOK).await;
     }
-    let views = match last {
-        Some(view) => agent.views(view).await,
-        None => Vec::new(),
-    };
-    Err(Stalled { views })
+
+    /// Waits until another leader, or the same one in a later epoch, lets clients in.
+    pub(crate) async fn until_it_leads(&self, limit: Duration) -> Result<NewLeader, Stalled> {
+        let mut closed_at = None;
+        let mut last = None;
+        while self.begun.elapsed() < limit {
+            if self.was_open && closed_at.is_none() {
+                let closed = lets_in_now(self.agent, self.before).await == Some(false);
+                closed_at = closed.then(Instant::now);
+            }
+            if let Ok(view) = self.agent.view().await {
+                if let Some((name, epoch)) = reign(&view, self.before)
+                    && has_begun(self.agent, &view, &name, epoch).await
+                {
+                    return Ok(NewLeader {
+                        name,
+                        epoch,
+                        took: self.begun.elapsed(),
+                        pause: closed_at.map(|closed_at| closed_at.elapsed()),
+                    });
+                }
+                last = Some(view);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        let views = match last {
+            Some(view) => self.agent.views(view).await,
+            None => Vec::new(),
+        };
+        Err(Stalled { views })
+    }
 }
 
 /// Follows the course of things since `begun` until somebody lets clients in by the record that was
@@ -108,6 +119,12 @@ pub(crate) async fn until_it_goes_on(
         None => Vec::new(),
     };
     Err(Stalled { views })
+}
+
+/// Whether the leader that the record has lets clients in; `None` where it can't be asked.
+async fn lets_in_now(agent: &Agent, record: &Record) -> Option<bool> {
+    let leader = agent.view_of(record.leader.as_ref()?).await?;
+    Some(lets_in(&leader, record.epoch))
 }
 
 /// Who leads in an epoch after that of the record, or in it, if nobody led: its election was under
