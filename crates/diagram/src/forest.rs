@@ -151,6 +151,9 @@ impl<'a> Grower<'a> {
                 node,
                 format!("the primary is on timeline {primary_timeline}"),
             ),
+            Problem::LimitsTooLow { node, .. } => {
+                on(node, "its limits are below the primary's".to_owned())
+            }
             Problem::ReplayPaused { node } => on(node, "replay is paused".to_owned()),
             Problem::PolicyUnsatisfied {
                 needed, streaming, ..

@@ -1,5 +1,6 @@
 //! How a herd's answers become trees.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -211,6 +212,7 @@ fn server(name: &str, recovery: Recovery) -> ServerStatus {
             synchronous_commit: SynchronousCommit::On,
             overrides: Vec::new(),
         },
+        recovery_limits: BTreeMap::new(),
         archiver: Archiver {
             mode: ArchiveMode::Off,
             has_command: false,

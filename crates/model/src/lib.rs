@@ -14,8 +14,8 @@ mod version;
 pub mod wording;
 
 pub use herd_status::{
-    Answer, HerdStatus, Lag, LagPoint, Loss, NoAnswer, Node, NodeState, PolicyState, Problem, Role,
-    UnknownLoss, Upstream,
+    Answer, HerdStatus, Lag, LagPoint, Loss, LowLimit, NoAnswer, Node, NodeState, PolicyState,
+    Problem, Role, UnknownLoss, Upstream,
 };
 pub use lsn::{Lsn, ParseLsnError};
 pub use name::{HerdName, InvalidName, NodeName, SlotName};

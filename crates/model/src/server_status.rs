@@ -1,5 +1,6 @@
 //! What one server said of itself, and when.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -42,6 +43,10 @@ pub struct ServerStatus {
     pub slots: Vec<Slot>,
     /// What its commits wait for. A standby's takes effect once it is promoted.
     pub policy: PolicySetting,
+    /// The settings of which a standby must not have less than its primary, by name. In JSON the
+    /// problem has them.
+    #[serde(skip)]
+    pub recovery_limits: BTreeMap<String, u32>,
     /// Its archiver.
     pub archiver: Archiver,
     /// The herd's members, as table `manada.member` has them; empty where there is none.

@@ -38,6 +38,27 @@ pub(crate) fn problem(problem: &Problem) -> String {
             "Replay is paused on {}: SELECT pg_wal_replay_resume() there resumes it.",
             shown(node)
         ),
+        Problem::LimitsTooLow {
+            node,
+            primary,
+            limits,
+        } => {
+            let low: Vec<String> = (limits.iter())
+                .map(|limit| format!("{} is {} there", limit.name, limit.standby))
+                .collect();
+            let set: Vec<String> = (limits.iter())
+                .map(|limit| format!("{} = {}", limit.name, limit.primary))
+                .collect();
+            format!(
+                "{} has lower limits than {}: {}. It replays nothing from where the WAL asks for \
+                 more, and pg_wal_replay_resume() shuts it down: set {} on {} and restart it.",
+                shown(node),
+                shown(primary),
+                low.join(", "),
+                set.join(", "),
+                shown(node)
+            )
+        }
         Problem::PolicyUnsatisfied {
             needed,
             streaming,

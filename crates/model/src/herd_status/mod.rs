@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub use loss::{Loss, UnknownLoss};
-pub use problem::Problem;
+pub use problem::{LowLimit, Problem};
 
 /// A herd as its servers described it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -54,6 +54,16 @@ pub enum Problem {
         /// Its name.
         node: String,
     },
+    /// A standby has less of a setting than its primary: it pauses its replay where the WAL says so,
+    /// and then does not start any more.
+    LimitsTooLow {
+        /// Its name.
+        node: String,
+        /// The primary's.
+        primary: String,
+        /// What it has less of.
+        limits: Vec<LowLimit>,
+    },
     /// Fewer standbys stream than a commit waits for: writes hang.
     PolicyUnsatisfied {
         /// How many a commit waits for.
@@ -101,6 +111,17 @@ pub enum Problem {
         /// The segment.
         wal: String,
     },
+}
+
+/// A setting of which a standby has less than its primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LowLimit {
+    /// The parameter.
+    pub name: String,
+    /// Its value on the standby.
+    pub standby: u32,
+    /// Its value on the primary.
+    pub primary: u32,
 }
 
 /// How long a commit may wait before it is called a problem.
@@ -206,12 +227,22 @@ fn standby_problems(nodes: &[Node], node: &Node, status: &ServerStatus) -> Vec<P
     if let Visible::Shown(None) = standby.walreceiver {
         problems.push(Problem::NotReceiving { node: name() });
     }
-    if standby.replay != Replay::Running {
+    let primary = the_primary(nodes)
+        .filter(|(_, primary, _)| primary.system_identifier == status.system_identifier);
+    let limits = primary.map_or_else(Vec::new, |(_, primary, _)| low_limits(status, primary));
+    if let Some((primary, ..)) = primary
+        && !limits.is_empty()
+    {
+        // Replay that has paused by itself can't be resumed.
+        problems.push(Problem::LimitsTooLow {
+            node: name(),
+            primary: primary.name.clone(),
+            limits,
+        });
+    } else if standby.replay != Replay::Running {
         problems.push(Problem::ReplayPaused { node: name() });
     }
-    let primary_timeline = the_primary(nodes)
-        .filter(|(_, primary, _)| primary.system_identifier == status.system_identifier)
-        .map(|(_, _, primary)| primary.timeline);
+    let primary_timeline = primary.map(|(_, _, primary)| primary.timeline);
     if let (Some(timeline), Some(primary_timeline)) = (standby.timeline, primary_timeline)
         && timeline != primary_timeline
     {
@@ -262,4 +293,17 @@ fn archiving(node: &Node, status: &ServerStatus) -> Option<Problem> {
             node: node.name.clone(),
             wal: status.archiver.last_failed_wal.clone().unwrap_or_default(),
         })
+}
+
+/// What the standby has less of than the primary.
+fn low_limits(standby: &ServerStatus, primary: &ServerStatus) -> Vec<LowLimit> {
+    let pairs = primary.recovery_limits.iter().filter_map(|(name, there)| {
+        let here = standby.recovery_limits.get(name)?;
+        (here < there).then(|| LowLimit {
+            name: name.clone(),
+            standby: *here,
+            primary: *there,
+        })
+    });
+    pairs.collect()
 }

@@ -1,5 +1,6 @@
 //! What follows from what servers said, case by case.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,6 +42,7 @@ fn primary(standby_names: &str) -> ServerStatus {
             synchronous_commit: SynchronousCommit::On,
             overrides: Vec::new(),
         },
+        recovery_limits: BTreeMap::new(),
         archiver: Archiver {
             mode: ArchiveMode::Off,
             has_command: false,
@@ -314,4 +316,35 @@ fn who_does_not_answer_is_known_by_its_address_where_only_one_can_be_meant() {
     let s1 = status.node("s1").expect("known by its walsender's name");
     assert!(matches!(s1.state, NodeState::Unreachable { .. }));
     assert_eq!(s1.role(), Role::Standby);
+}
+
+#[test]
+fn a_standby_with_lower_limits_is_not_told_to_resume_its_replay() {
+    let limits = |connections| BTreeMap::from([("max_connections".to_owned(), connections)]);
+    let mut leader = sends(primary("p"), "s1", END);
+    leader.recovery_limits = limits(300);
+    let mut follower = standby("s1", END);
+    follower.recovery_limits = limits(100);
+    if let Recovery::Standby(standby) = &mut follower.recovery {
+        standby.replay = Replay::Paused;
+    }
+    let problems = herd([leader.clone(), follower.clone()]).problems;
+    let too_low = Problem::LimitsTooLow {
+        node: "s1".to_owned(),
+        primary: "p".to_owned(),
+        limits: vec![LowLimit {
+            name: "max_connections".to_owned(),
+            standby: 100,
+            primary: 300,
+        }],
+    };
+    assert!(problems.contains(&too_low), "{problems:?}");
+    let paused = Problem::ReplayPaused {
+        node: "s1".to_owned(),
+    };
+    assert!(!problems.contains(&paused), "{problems:?}");
+
+    follower.recovery_limits = limits(300);
+    let problems = herd([leader, follower]).problems;
+    assert!(problems.contains(&paused), "{problems:?}");
 }

@@ -1,5 +1,6 @@
 //! The JSON of `status.sql`, and what it says in the herd's vocabulary.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ pub(super) struct RawStatus {
     standby_names: String,
     synchronous_commit: String,
     overrides: Vec<RawOverride>,
+    recovery_limits: BTreeMap<String, u32>,
     archive_mode: String,
     has_archive_command: bool,
     archiver: RawArchiver,
@@ -211,6 +213,7 @@ impl RawStatus {
                     .map(RawOverride::decode)
                     .collect::<Result<_, _>>()?,
             },
+            recovery_limits: self.recovery_limits,
             archiver: Archiver {
                 mode: archive_mode(&self.archive_mode)?,
                 has_command: self.has_archive_command,

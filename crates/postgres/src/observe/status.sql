@@ -53,6 +53,9 @@ SELECT jsonb_build_object(
       LEFT JOIN pg_roles ON pg_roles.oid = setrole
       LEFT JOIN pg_database ON pg_database.oid = setdatabase
     WHERE setting LIKE 'synchronous\_commit=%'), '[]'),
+  'recovery_limits', (SELECT jsonb_object_agg(name, current_setting(name)::int)
+    FROM unnest('{max_connections, max_worker_processes, max_wal_senders,
+      max_prepared_transactions, max_locks_per_transaction}'::text[]) AS name),
   'archive_mode', current_setting('archive_mode'),
   'has_archive_command', current_setting('archive_command') NOT IN ('', '(disabled)')
     OR current_setting('archive_library') <> '',
