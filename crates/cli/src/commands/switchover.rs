@@ -5,7 +5,7 @@ use std::time::Duration;
 use manada_agent::control::View;
 use manada_agent::wording;
 use manada_core::input::Command;
-use manada_core::obstacle::Obstacle;
+use manada_core::obstacle::{Obstacle, Unfit};
 use manada_core::record::{MemberRole, Record};
 use manada_core::server::{Follower, ServerFacts};
 use manada_model::NodeName;
@@ -57,8 +57,9 @@ pub(crate) struct SwitchoverArgs {
 struct Plan {
     from: NodeName,
     to: Option<NodeName>,
-    /// Who streams and may lead, and how many bytes of WAL it lacks.
-    candidates: Vec<(NodeName, u64)>,
+    /// Who streams and may lead, and how many bytes of WAL it lacks; `None` where the primary's agent
+    /// does not say.
+    candidates: Option<Vec<(NodeName, u64)>>,
 }
 
 pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failure> {
@@ -67,6 +68,9 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
     let plan = plan(&agent, &before, args.to.clone()).await?;
     plan.check(&before)?;
     refuse_unpromotable(&agent, &plan).await?;
+    if args.dry_run {
+        plan.check_candidates(&before)?;
+    }
     if ui.format() == Format::Text {
         ui.note(paragraph("", &announcement(&plan)).trim_end());
     }
@@ -111,6 +115,38 @@ impl Plan {
             .because(why)
             .next(format!("--to one of these: {}", others.join(", "))))
     }
+
+    /// Refuses what the primary would refuse if it were told to hand over.
+    fn check_candidates(&self, before: &Record) -> Result<(), Failure> {
+        let Some(candidates) = &self.candidates else {
+            return Err(Failure::unreachable("who could take over is not known")
+                .because(format!("the agent on {} does not answer", self.from))
+                .next("manada why"));
+        };
+        let unfit = match &self.to {
+            None if candidates.is_empty() => Unfit::Nobody,
+            Some(to) if candidates.iter().all(|(name, _)| name != to) => {
+                match before.members.get(to) {
+                    Some(MemberRole::Server { priority: 1.. }) => Unfit::NotStreaming,
+                    Some(MemberRole::Server { priority: 0 } | MemberRole::Witness) => {
+                        Unfit::NeverLeads
+                    }
+                    None => Unfit::Unknown,
+                }
+            }
+            None | Some(_) => return Ok(()),
+        };
+        let obstacle = Obstacle::SuccessorUnfit {
+            successor: self.to.clone(),
+            unfit,
+        };
+        let refused =
+            Failure::refused("a switchover would be refused").because(wording::obstacle(&obstacle));
+        Err(match wording::remedy(&obstacle) {
+            Some(remedy) => refused.next(remedy),
+            None => refused,
+        })
+    }
 }
 
 async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Plan, Failure> {
@@ -121,7 +157,7 @@ async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Pl
     };
     // Its core has the last word; where it can't be asked, giving it the command says why.
     let view = agent.view_of(&from).await;
-    let candidates = view.map_or_else(Vec::new, |view| candidates(&view, before));
+    let candidates = view.and_then(|view| candidates(&view, before));
     Ok(Plan {
         from,
         to,
@@ -131,7 +167,7 @@ async fn plan(agent: &Agent, before: &Record, to: Option<NodeName>) -> Result<Pl
 
 /// Refuses a successor that its agent would not promote: the primary would be stopped in vain.
 async fn refuse_unpromotable(agent: &Agent, plan: &Plan) -> Result<(), Failure> {
-    let names = plan.candidates.iter().map(|(name, _)| name);
+    let names = plan.candidates.iter().flatten().map(|(name, _)| name);
     for name in names.filter(|name| plan.to.is_none() || plan.to.as_ref() == Some(*name)) {
         let Some(view) = agent.view_of(name).await else {
             continue;
@@ -148,9 +184,9 @@ async fn refuse_unpromotable(agent: &Agent, plan: &Plan) -> Result<(), Failure> 
     Ok(())
 }
 
-fn candidates(leader: &View, record: &Record) -> Vec<(NodeName, u64)> {
+fn candidates(leader: &View, record: &Record) -> Option<Vec<(NodeName, u64)>> {
     let Some(ServerFacts::Primary(primary)) = &leader.server else {
-        return Vec::new();
+        return None;
     };
     let may_lead = |follower: &&Follower| {
         let role = record.members.get(&follower.name);
@@ -161,7 +197,7 @@ fn candidates(leader: &View, record: &Record) -> Vec<(NodeName, u64)> {
         let end = primary.position.flush_lsn;
         (follower.name.clone(), end.bytes_since(follower.flush_lsn))
     });
-    behind.collect()
+    Some(behind.collect())
 }
 
 fn announcement(plan: &Plan) -> String {
@@ -173,6 +209,7 @@ fn announcement(plan: &Plan) -> String {
     let candidates: Vec<String> = plan
         .candidates
         .iter()
+        .flatten()
         .map(|(name, behind)| format!("{name} ({} behind)", size(*behind)))
         .collect();
     let streaming = if candidates.is_empty() {
@@ -250,4 +287,54 @@ pub(super) fn stall(what: String, stalled: &Stalled) -> Failure {
     };
     let remedies = blocked.into_iter().filter_map(|one| one.remedy);
     remedies.fold(failure, Failure::next).next("manada why")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use manada_core::policy::Policy;
+    use manada_core::position::Position;
+    use manada_core::record::{Desired, WhenShort};
+    use manada_model::SyncMethod;
+
+    fn name(text: &str) -> NodeName {
+        text.parse().expect("valid")
+    }
+
+    fn record() -> Record {
+        let policy = Policy {
+            method: SyncMethod::Any,
+            count: 1,
+            standbys: vec![name("beto"), name("carla")],
+        };
+        let desired = Desired {
+            method: policy.method,
+            count: policy.count,
+            standbys: None,
+            when_short: WhenShort::Block,
+        };
+        let members = [("ana", 100), ("beto", 100), ("carla", 100), ("dora", 0)];
+        let members = members.map(|(text, priority)| (name(text), MemberRole::Server { priority }));
+        let position = Position::default();
+        Record::found(name("ana"), position, policy, desired, members.into())
+    }
+
+    fn is_refused(to: Option<&str>, candidates: Option<&[&str]>) -> bool {
+        let plan = Plan {
+            from: name("ana"),
+            to: to.map(name),
+            candidates: candidates.map(|names| names.iter().map(|text| (name(text), 0)).collect()),
+        };
+        plan.check_candidates(&record()).is_err()
+    }
+
+    #[test]
+    fn a_dry_run_refuses_whom_the_primary_would_refuse() {
+        assert!(!is_refused(None, Some(&["beto"])));
+        assert!(!is_refused(Some("beto"), Some(&["beto"])));
+        assert!(is_refused(Some("carla"), Some(&["beto"])));
+        assert!(is_refused(Some("dora"), Some(&["beto"])));
+        assert!(is_refused(None, Some(&[])));
+        assert!(is_refused(None, None));
+    }
 }
