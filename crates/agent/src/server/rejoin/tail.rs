@@ -130,8 +130,14 @@ impl Saving {
         let path = self.directory.join(format!("{time}{name_ends}"));
         fs::rename(&partial, &path).map_err(RejoinError::io("rename", &partial))?;
         sync_directory(&self.directory).map_err(RejoinError::io("sync", &self.directory))?;
+        let what = if description.from_is_known {
+            "WAL that is not part of the herd's history was saved"
+        } else {
+            "where this node's WAL parts from the herd's history is not known: what it has since its \
+             last checkpoint was saved, also what the leader has too"
+        };
         tracing::warn!(path = %path.display(), bytes = description.bytes, commits = description.commits,
-            "WAL that is not part of the herd's history was saved");
+            "{what}");
         self.forget_oldest()
     }
 
@@ -285,16 +291,62 @@ fn readme(description: &Description) -> String {
         Some(count) => format!("{count} transactions committed in it."),
         None => "How many transactions committed in it is not known.".to_owned(),
     };
-    format!(
-        "WAL of node {node} that is not part of its herd's history: {leader} leads, and goes on\n\
-         without it. Timeline {timeline}, from {from} to {to}: {bytes} bytes. {commits}\n\
-         \n\
-         Those that waited for a standby were not acknowledged. Those that waited for none\n\
+    let whose = if description.from_is_known {
+        format!(
+            "WAL of node {node} that is not part of its herd's history: {leader} leads, and goes on\n\
+             without it."
+        )
+    } else {
+        format!(
+            "WAL of node {node} since its last checkpoint. {leader} leads, and this node's data was\n\
+             brought into its history. Where the two part is not known: {leader} may have all of this\n\
+             too."
+        )
+    };
+    let acknowledged = if description.from_is_known {
+        "Those that waited for a standby were not acknowledged. Those that waited for none\n\
          may have been: in an asynchronous herd, while too few standbys were there and commits\n\
-         waited for fewer, or where a session had synchronous_commit off. To see what is in it:\n\
+         waited for fewer, or where a session had synchronous_commit off. "
+    } else {
+        ""
+    };
+    format!(
+        "{whose} Timeline {timeline}, from {from} to {to}: {bytes} bytes. {commits}\n\
+         \n\
+         {acknowledged}To see what is in it:\n\
          \n\
          \x20   pg_waldump --path=. --timeline={timeline} --start={from} --end={to}\n\
          \n\
          When nobody needs it any more, delete this directory.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wal_is_called_lost_only_where_the_fork_is_known() {
+        let mut description = Description {
+            node: "carla".parse().expect("valid"),
+            leader: "ana".parse().expect("valid"),
+            timeline: TimelineId(3),
+            from: Lsn(0x100),
+            from_is_known: true,
+            to: Lsn(0x200),
+            bytes: 0x100,
+            commits: Some(1041),
+            saved_at: Timestamp::UNIX_EPOCH,
+            segments: Vec::new(),
+        };
+        let lost = "not part of its herd's history";
+        assert!(readme(&description).contains(lost));
+        description.from_is_known = false;
+        let said = readme(&description);
+        assert!(
+            !said.contains(lost) && !said.contains("acknowledged"),
+            "{said}"
+        );
+        assert!(said.contains("Where the two part is not known"), "{said}");
+    }
 }
