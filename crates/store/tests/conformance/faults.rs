@@ -387,7 +387,9 @@ pub(crate) fn a_hostile_answer_is_bounded() -> Outcome {
         let bounded = matches!(endless, Cause::TooLong { .. } | Cause::TimedOut);
         assert!(bounded, "{endless:?}");
         let headers = ask(&a_server_that_answers(HEADERS, b"a: b\r\n")).await;
-        assert!(matches!(headers, Cause::Broken { .. }), "{headers:?}");
+        // On a busy machine the time is over before there are too many.
+        let bounded = matches!(headers, Cause::Broken { .. } | Cause::TimedOut);
+        assert!(bounded, "{headers:?}");
         let nonsense = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n[1]\n";
         let nonsense = ask(&a_server_that_answers(nonsense, b"")).await;
         assert!(matches!(nonsense, Cause::Malformed { .. }), "{nonsense:?}");
