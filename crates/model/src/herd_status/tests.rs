@@ -321,7 +321,7 @@ fn who_does_not_answer_is_known_by_its_address_where_only_one_can_be_meant() {
 #[test]
 fn a_standby_with_lower_limits_is_not_told_to_resume_its_replay() {
     let limits = |connections| BTreeMap::from([("max_connections".to_owned(), connections)]);
-    let mut leader = sends(primary("p"), "s1", END);
+    let mut leader = sends(primary(""), "s1", END);
     leader.recovery_limits = limits(300);
     let mut follower = standby("s1", END);
     follower.recovery_limits = limits(100);
@@ -331,7 +331,7 @@ fn a_standby_with_lower_limits_is_not_told_to_resume_its_replay() {
     let problems = herd([leader.clone(), follower.clone()]).problems;
     let too_low = Problem::LimitsTooLow {
         node: "s1".to_owned(),
-        primary: "p".to_owned(),
+        primary: "p1".to_owned(),
         limits: vec![LowLimit {
             name: "max_connections".to_owned(),
             standby: 100,
