@@ -108,6 +108,8 @@ pub(crate) struct Daemon {
     renewing: Option<Epoch>,
     /// The epoch in which the store has confirmed the record since this agent was started.
     confirmed: Option<Epoch>,
+    /// What the store refused with when it was asked last, or why a sign of life did not get there.
+    store_said: Option<String>,
     server: Option<(ServerFacts, Moment)>,
     starts_since: Option<Moment>,
     /// Who else sets what commits wait for, as it was said last.
@@ -143,6 +145,7 @@ impl Daemon {
             noted: None,
             renewing: None,
             confirmed: None,
+            store_said: None,
             server: None,
             starts_since: None,
             foreign: None,
@@ -286,6 +289,9 @@ impl Daemon {
         if let Some((did, because)) = deed.and_then(|deed| deed.told_as) {
             log_end(&did, &because, &outcome, took, error.as_deref());
         }
+        if action == RENEWAL && self.store == StoreState::Reachable {
+            self.store_said.clone_from(&error);
+        }
         match &outcome {
             Outcome::Done if action == RENEWAL => self.confirmed = self.renewing,
             Outcome::Swapped { record, .. } => self.confirmed = Some(record.value.epoch),
@@ -327,7 +333,7 @@ impl Daemon {
                 answer,
             } => {
                 let objection = if self.is_member(&from) {
-                    self.core.objection(&command)
+                    self.objection_to(&command)
                 } else {
                     Some(Obstacle::NotAMember)
                 };
@@ -520,7 +526,8 @@ impl Daemon {
         let took = self.starts_since.map(clock::since);
         let took = took.filter(|took| *took >= STARTS_SAID_AFTER);
         obstacles.extend(took.map(|took| Obstacle::ServerStarts { took }));
-        obstacles.extend(self.core.obstacles());
+        let of_core = self.core.obstacles();
+        obstacles.extend(of_core.into_iter().map(|one| self.in_the_stores_words(one)));
         self.remember();
         let remembered = self.lookout.remembered(&self.core);
         self.voices.glance.send_replace(Arc::new(Glance {

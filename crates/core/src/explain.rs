@@ -235,14 +235,18 @@ impl Node {
     fn obstacle_of_ignorance(&self) -> Obstacle {
         match self.store {
             StoreState::RecordLost => Obstacle::RecordLost,
-            StoreState::Reachable | StoreState::Unreachable => Obstacle::NoRecord,
+            StoreState::Reachable => Obstacle::NoRecord,
+            StoreState::Unreachable => Obstacle::StoreUnreachable,
         }
     }
 
     /// Why nothing can be changed in the store.
     fn obstacle_of_store(&self) -> Option<Obstacle> {
         match self.store {
-            StoreState::Reachable => None,
+            StoreState::Reachable => {
+                let refuses = self.lanes.renewal_refused;
+                refuses.then_some(Obstacle::StoreRefuses { said: None })
+            }
             StoreState::Unreachable => Some(Obstacle::StoreUnreachable),
             StoreState::RecordLost => Some(Obstacle::RecordLost),
         }
@@ -298,6 +302,11 @@ impl Node {
 
     fn obstacles_of_follower(&self, leader: &NodeName, obstacles: &mut Vec<Obstacle>) {
         let leader = leader.clone();
+        if self.has_fired(&Timer::Starved) {
+            obstacles.push(Obstacle::ReceivesNothing {
+                leader: leader.clone(),
+            });
+        }
         if self.divergence().is_some() {
             if self.is_stuck() {
                 obstacles.push(Obstacle::RejoinBudgetSpent {

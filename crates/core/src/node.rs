@@ -207,6 +207,8 @@ pub(crate) struct Lanes {
     /// When the renewal that is under way was ordered, and for how long it holds.
     pub(crate) renewal: Option<(Moment, Duration)>,
     pub(crate) renewal_failed: bool,
+    /// The store has definitely not done the last renewal: it may answer and refuse.
+    pub(crate) renewal_refused: bool,
     pub(crate) deadman: Option<Option<Moment>>,
     /// What the deadman was last told, as far as it is known.
     pub(crate) deadline: Option<Option<Moment>>,

@@ -56,6 +56,11 @@ pub enum Obstacle {
     /// The store has lost the herd's record, or has an older one than this node knows: no failover,
     /// no change of the policy. `recover` unblocks it.
     RecordLost,
+    /// The store answers and refuses: no failover, no change of the policy, no sign of life.
+    StoreRefuses {
+        /// Its words, as far as they are known.
+        said: Option<String>,
+    },
     /// The lease holds: the leader's agent is alive.
     LeaseHolds {
         /// Who leads.
@@ -154,6 +159,11 @@ pub enum Obstacle {
         successor: Option<NodeName>,
         /// Why.
         unfit: Unfit,
+    },
+    /// The standby has not streamed for so long that its data is brought back as if it had diverged.
+    ReceivesNothing {
+        /// Whom it follows.
+        leader: NodeName,
     },
     /// The leader has not begun its reign: there is nothing to rejoin yet.
     LeaderNotReady {

@@ -408,6 +408,7 @@ impl Node {
             return;
         };
         self.lanes.renewal_failed = false;
+        self.lanes.renewal_refused = outcome == Outcome::Failed;
         match outcome {
             Outcome::Done | Outcome::Swapped { .. } => {
                 self.lease_is_held = true;

@@ -493,6 +493,24 @@ fn a_switchover_that_can_not_begin_is_dropped_and_says_why() {
 }
 
 #[test]
+fn a_switchover_is_refused_while_the_store_takes_no_writes() {
+    let mut herd = Herd::of_three();
+    let switchover = Command::Switchover { to: None };
+    assert_eq!(herd.host("a").core.objection(&switchover), None);
+    herd.host("a").failing = Some(("RenewLease", 1_000));
+    herd.run(5_000);
+    let refuses = Obstacle::StoreRefuses { said: None };
+    let core = &herd.host("a").core;
+    assert_eq!(core.objection(&switchover), Some(refuses.clone()));
+    assert!(core.obstacles().contains(&refuses));
+    assert_eq!(herd.leader(), Some(name("a")));
+
+    herd.host("a").failing = None;
+    herd.run(5_000);
+    assert_eq!(herd.host("a").core.objection(&switchover), None);
+}
+
+#[test]
 fn a_member_that_is_forgotten_is_no_longer_waited_for() {
     let mut herd = Herd::of_three();
     herd.command("b", Command::Forget { name: name("c") });

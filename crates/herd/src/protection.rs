@@ -25,6 +25,9 @@ const PUSH: &str = " wal push %p --archive ";
 const FETCH: &str = " wal fetch %f %p --archive ";
 const HOME: &str = " --home ";
 
+/// How far a standby stays behind on purpose.
+const APPLY_DELAY: &str = "recovery_min_apply_delay";
+
 /// How a standby notices that its leader's host is gone: after two seconds of silence it asks twice,
 /// a second apart, and what it sent may stay unanswered for as long. A stall of 1.5 s is survived.
 const DEAD_PEER: &str = "connect_timeout=2 keepalives_idle=2 keepalives_interval=1 \
@@ -157,6 +160,7 @@ pub fn follow(settings: &mut ManagedSettings, node: &Node, leader: Endpoint) {
         )),
         None => settings.remove("restore_command"),
     }
+    settings.remove(APPLY_DELAY);
 }
 
 /// Has the node follow nobody.
@@ -165,6 +169,11 @@ pub fn follow_nobody(settings: &mut ManagedSettings) {
     for name in ["primary_conninfo", "restore_command"] {
         settings.set(Setting::new(name, "", reason));
     }
+    settings.set(Setting::new(
+        APPLY_DELAY,
+        "0",
+        "Whoever may come to lead replays at once what it has.",
+    ));
 }
 
 /// The connection by which this node reads the files of the server at `leader`.

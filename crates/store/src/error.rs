@@ -130,6 +130,37 @@ pub enum Cause {
     },
 }
 
+impl StoreError {
+    /// What the store said, where it answered and refused: a password, a right or a certificate that
+    /// is wrong, or no room. Nothing helps then but a person.
+    pub fn refusal(&self) -> Option<String> {
+        /// gRPC's codes of a store that is busy or short of members, which passes by itself.
+        const PASSING: [u32; 4] = [4, 10, 13, 14];
+        match &self.cause {
+            Cause::Refused { code, message, .. } if !PASSING.contains(code) => {
+                Some(message.clone())
+            }
+            // A certificate that is not trusted, or that the store does not take.
+            Cause::Unreachable { error, .. } if error.kind() == io::ErrorKind::InvalidData => {
+                Some(error.to_string())
+            }
+            Cause::Refused { .. }
+            | Cause::Unreachable { .. }
+            | Cause::TimedOut
+            | Cause::Broken { .. }
+            | Cause::AnswerBroke { .. }
+            | Cause::TooLong { .. }
+            | Cause::Malformed { .. }
+            | Cause::File(_)
+            | Cause::Foreign
+            | Cause::Newer { .. }
+            | Cause::Sqlite(_)
+            | Cause::Stuck { .. }
+            | Cause::Moving => None,
+        }
+    }
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -33,7 +33,7 @@ pub enum Change {
     ContactGone(NodeName),
     /// The store answers, and all that it holds has been told.
     Reachable,
-    /// It does not. Said once, until it answers again.
+    /// It does not. Said once, until it answers again, or refuses with other words.
     Unreachable(StoreError),
 }
 
@@ -42,6 +42,8 @@ pub(crate) struct Watcher {
     changes: mpsc::Sender<Change>,
     seen: Snapshot,
     reachable: Option<bool>,
+    /// The refusal that was told last.
+    refusal: Option<String>,
 }
 
 /// Nobody watches any more.
@@ -54,6 +56,7 @@ impl Watch {
             changes: sender,
             seen: Snapshot::default(),
             reachable: None,
+            refusal: None,
         };
         (watcher, Watch { changes: receiver })
     }
@@ -81,10 +84,13 @@ impl Watcher {
 
     /// Tells that the store does not answer, unless that is known.
     pub(crate) async fn tell_unreachable(&mut self, error: StoreError) -> Result<(), Unwatched> {
-        if self.reachable == Some(false) {
+        let refusal = error.refusal();
+        let news = refusal.is_some() && refusal != self.refusal;
+        if self.reachable == Some(false) && !news {
             return Ok(());
         }
         self.reachable = Some(false);
+        self.refusal = refusal;
         self.send(Change::Unreachable(error)).await
     }
 

@@ -1,6 +1,7 @@
 //! What the store tells, and what the node remembers should the store forget it.
 
-use manada_core::input::{Input, StoreState};
+use manada_core::input::{Command, Input, StoreState};
+use manada_core::obstacle::Obstacle;
 use manada_store::Change;
 
 use super::Daemon;
@@ -41,15 +42,37 @@ impl Daemon {
             Change::ContactGone(_) => {}
             Change::Reachable => {
                 tracing::info!("the store answers");
+                self.store_said = None;
                 let state = self.lookout.judge(&self.core);
                 self.store_is(state);
                 self.share_book();
             }
             Change::Unreachable(error) => {
+                self.store_said = error.refusal();
+                let obstacle = self.in_the_stores_words(Obstacle::StoreUnreachable);
+                let next = wording::remedy(&obstacle);
                 let error = crate::orders::with_causes(&error);
-                tracing::warn!(error, "the store does not answer");
+                tracing::warn!(error, next, "{}", wording::obstacle(&obstacle));
                 self.store_is(StoreState::Unreachable);
             }
+        }
+    }
+
+    /// Why that command would come to nothing.
+    pub(super) fn objection_to(&self, command: &Command) -> Option<Obstacle> {
+        let objection = self.core.objection(command);
+        objection.map(|objection| self.in_the_stores_words(objection))
+    }
+
+    /// With what the store itself has said, where it has.
+    pub(super) fn in_the_stores_words(&self, obstacle: Obstacle) -> Obstacle {
+        match (&self.store_said, obstacle) {
+            (Some(said), Obstacle::StoreUnreachable | Obstacle::StoreRefuses { .. }) => {
+                Obstacle::StoreRefuses {
+                    said: Some(said.clone()),
+                }
+            }
+            (_, obstacle) => obstacle,
         }
     }
 

@@ -93,6 +93,12 @@ pub(super) fn text(known: &Known<'_>) -> String {
         "1 if the store has lost the herd's record: manada recover.",
         number(glance.store == StoreState::RecordLost),
     );
+    let refuses = |obstacle: &Obstacle| matches!(obstacle, Obstacle::StoreRefuses { .. });
+    figures.gauge(
+        "store_refuses",
+        "1 if the store answers this node, and refuses what it asks for.",
+        number(glance.obstacles.iter().any(refuses)),
+    );
     if let Some((_, since)) = &glance.lease {
         figures.gauge(
             "lease_age_seconds",

@@ -25,15 +25,22 @@ pub fn sentence(obstacle: &Obstacle) -> String {
         Obstacle::RecordLost => {
             "the store has lost the herd's record: no failover, no change of the policy".to_owned()
         }
+        Obstacle::StoreRefuses { said } => format!(
+            "the store refuses what this node asks for, so that there is no failover and no change \
+             of the policy{}",
+            said.as_ref()
+                .map_or_else(String::new, |said| format!("; it says: {said}"))
+        ),
         Obstacle::LeaseHolds { leader, holds_for } => format!(
             "{leader}'s agent is alive: it is suspected {} after its last sign of life",
             duration(*holds_for)
         ),
         Obstacle::LeaderAnswers { leader } => format!(
-            "{leader}'s agent is silent, but its server answers and takes writes: only the agent \
-             or its way to the store is gone"
+            "{leader}'s server answers and takes writes, but no sign of life of its agent is in the \
+             store: the agent is gone, or the store does not take it"
         ),
         Obstacle::AskingLeader { leader } => format!("{leader}'s server is being asked"),
+        Obstacle::NotMyTurn { before: 0 } => "this node is the first to campaign".to_owned(),
         Obstacle::NotMyTurn { before: 1 } => "another node campaigns first".to_owned(),
         Obstacle::NotMyTurn { before } => format!("{before} other nodes campaign first"),
         Obstacle::NeverLeads => "this node never leads".to_owned(),
@@ -105,6 +112,10 @@ pub fn sentence(obstacle: &Obstacle) -> String {
             None => "nobody leads at this moment".to_owned(),
         },
         Obstacle::SuccessorUnfit { successor, unfit } => unfitness(successor.as_ref(), *unfit),
+        Obstacle::ReceivesNothing { leader } => format!(
+            "this node's server gets no WAL from {leader}, for so long that its data is taken for \
+             diverged"
+        ),
         Obstacle::LeaderNotReady { leader } => {
             format!("{leader} has not begun its reign: there is nothing to follow yet")
         }
@@ -164,7 +175,10 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::StoreUnreachable => "bring the store back; writes go on without it".to_owned(),
         Obstacle::RecordLost => "manada recover".to_owned(),
         Obstacle::LeaderAnswers { leader } => {
-            format!("start the agent on {leader}, or move the primary: manada failover")
+            format!(
+                "see what {leader} says (manada why), and start its agent if it does not run; to move \
+                 the primary: manada failover"
+            )
         }
         Obstacle::NotCovered {
             published,
@@ -227,6 +241,14 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
         Obstacle::StartFails { .. } => {
             "why stands in its log: log/postgresql.log in the node's home".to_owned()
         }
+        Obstacle::ReceivesNothing { leader } => {
+            format!(
+                "see to the way from this host to {leader}'s PostgreSQL; its server's log says more"
+            )
+        }
+        Obstacle::StoreRefuses { said } => {
+            return Some(after_refusal(said.as_deref().unwrap_or_default()).to_owned());
+        }
         Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()
@@ -272,6 +294,30 @@ pub(crate) fn place(place: &SettingPlace) -> String {
     match place {
         SettingPlace::Line { file, line } => format!("line {line} of {file}"),
         SettingPlace::CommandLine => "an option of the postmaster".to_owned(),
+    }
+}
+
+/// What to do about a store that has said this. The words are etcd's (`rpctypes/error.go`) and those of
+/// TLS.
+fn after_refusal(said: &str) -> &'static str {
+    let is_about = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if is_about(&["space exceeded", "no space"]) {
+        "see etcdctl alarm list; make room with etcdctl compact and etcdctl defrag, then: etcdctl \
+         alarm disarm"
+    } else if is_about(&["permission denied"]) {
+        "give the store's user the right to read and write the herd's keys: etcdctl role \
+         grant-permission"
+    } else if is_about(&[
+        "authentication failed",
+        "user name is empty",
+        "invalid auth",
+    ]) {
+        "see to the user and the password that manada run was given; a password file that has changed \
+         is read by itself"
+    } else if is_about(&["certificate"]) {
+        "see to the certificates that manada run was given: --store-ca is the authority of the store's"
+    } else {
+        "see what the store's own log says"
     }
 }
 

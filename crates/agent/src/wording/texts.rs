@@ -73,12 +73,27 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
         Obstacle::Paused,
         Obstacle::StoreUnreachable,
         Obstacle::RecordLost,
+        Obstacle::StoreRefuses { said: None },
+        Obstacle::StoreRefuses {
+            said: Some("etcdserver: mvcc: database space exceeded".to_owned()),
+        },
+        Obstacle::StoreRefuses {
+            said: Some("etcdserver: permission denied".to_owned()),
+        },
+        Obstacle::StoreRefuses {
+            said: Some("etcdserver: authentication failed, invalid user ID or password".to_owned()),
+        },
+        Obstacle::StoreRefuses {
+            said: Some("invalid peer certificate: UnknownIssuer".to_owned()),
+        },
         Obstacle::LeaseHolds {
             leader: ana(),
             holds_for: Duration::from_millis(2100),
         },
         Obstacle::LeaderAnswers { leader: ana() },
         Obstacle::AskingLeader { leader: ana() },
+        Obstacle::ReceivesNothing { leader: ana() },
+        Obstacle::NotMyTurn { before: 0 },
         Obstacle::NotMyTurn { before: 1 },
         Obstacle::NotMyTurn { before: 2 },
         Obstacle::NeverLeads,

@@ -322,3 +322,38 @@ pub(crate) fn a_standby_has_the_limits_that_its_primarys_wal_asks_for(
     });
     Ok(())
 }
+
+pub(crate) fn a_recruit_does_not_stay_behind_on_purpose() -> Outcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        // Below the include of `manada.conf` it would be the operator's last word.
+        let path = &n2.node.file.config_file;
+        let text = std::fs::read_to_string(path).expect("there");
+        let text = format!("recovery_min_apply_delay = '1h'\n{text}");
+        std::fs::write(path, text).expect("written");
+        n2.value("SELECT pg_reload_conf()::text").await;
+        n2.value_is("SHOW recovery_min_apply_delay", "1h").await;
+        n1.session()
+            .await
+            .batch_execute("CREATE TABLE late (x int)")
+            .await
+            .expect("written");
+        let written = n1.value("SELECT pg_current_wal_lsn()::text").await;
+        let received = format!("SELECT (pg_last_wal_receive_lsn() >= '{written}')::text");
+        n2.value_is(&received, "true").await;
+        assert_eq!(
+            n2.value("SELECT to_regclass('late') IS NULL || ''").await,
+            "true"
+        );
+
+        n2.done(Order::StopReceiving).await;
+        n2.standby_that("has replayed all", |facts| facts.settled)
+            .await;
+        let leader = name("n1");
+        n2.done(Order::Follow { leader }).await;
+        n2.value_is("SHOW recovery_min_apply_delay", "1h").await;
+    });
+    Ok(())
+}

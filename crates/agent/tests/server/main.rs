@@ -15,7 +15,8 @@ use leading::{
 use looking::{
     a_clean_stop_tells_where_the_wal_ends, a_death_is_known_at_once_whoever_started_the_server,
     a_policy_is_in_force_only_when_the_checkpointer_obeys,
-    a_postmaster_that_is_stopped_is_unresponsive, a_server_without_room_for_sessions_is_seen,
+    a_postmaster_that_is_stopped_is_unresponsive, a_recruit_does_not_stay_behind_on_purpose,
+    a_server_without_room_for_sessions_is_seen,
     a_session_that_outlives_its_postmaster_does_not_keep_the_next_from_starting,
     a_standby_has_the_limits_that_its_primarys_wal_asks_for,
     a_standby_that_reports_nothing_by_itself_is_heard_of_in_time,
@@ -42,6 +43,7 @@ manada_testbed::trials![
     every_node_has_a_slot_for_every_other,
     a_standby_that_reports_nothing_by_itself_is_heard_of_in_time,
     a_server_without_room_for_sessions_is_seen,
+    a_recruit_does_not_stay_behind_on_purpose,
     a_standby_has_the_limits_that_its_primarys_wal_asks_for,
     a_session_that_outlives_its_postmaster_does_not_keep_the_next_from_starting,
     a_killed_leader_comes_back_and_its_tail_is_saved,

@@ -152,7 +152,7 @@ fn known_to(view: &View) -> impl Iterator<Item = &NodeName> {
 fn refused(by: &NodeName, reason: &Obstacle) -> Failure {
     let what = "nothing was changed";
     let failure = match reason {
-        Obstacle::StoreUnreachable => Failure::unreachable(what),
+        Obstacle::StoreUnreachable | Obstacle::StoreRefuses { .. } => Failure::unreachable(what),
         _ => Failure::refused(what),
     };
     let failure = failure.because(format!("{by} says: {}", wording::obstacle(reason)));

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 
 use super::connection::Connection;
 use super::{gateway, tls};
-use crate::access::{Access, AccessError, Password};
+use crate::access::{Access, AccessError, Login, Password};
 use crate::error::{Cause, Effect, Request, StoreError};
 use crate::location::Endpoint;
 use crate::store::REQUEST_MAX;
@@ -29,7 +29,7 @@ const IDLE_MAX: usize = 2;
 pub(super) struct Client {
     endpoints: Vec<Endpoint>,
     tls: Option<TlsConnector>,
-    login: Option<(String, Password)>,
+    login: Option<(Login, Mutex<Password>)>,
     /// The member that is asked first; another one after a failure.
     preferred: AtomicUsize,
     /// A request takes a connection out, so that none waits for another that hangs.
@@ -48,7 +48,8 @@ impl Client {
         access: &Access,
     ) -> Result<Client, AccessError> {
         let login = access.login.as_ref().map(|login| {
-            Password::read(&login.password_file).map(|password| (login.user.clone(), password))
+            let password = Password::read(&login.password_file);
+            password.map(|password| (login.clone(), Mutex::new(password)))
         });
         Ok(Client {
             endpoints: endpoints.to_vec(),
@@ -149,7 +150,7 @@ impl Client {
         body: &Value,
         sent: &Sent,
     ) -> Result<(Connection, Response<Incoming>), Cause> {
-        let Some((user, password)) = &self.login else {
+        let Some((login, password)) = &self.login else {
             return self.exchange(path, body, None, sent).await;
         };
         let known = locked(&self.token).clone();
@@ -163,7 +164,12 @@ impl Client {
             }
         }
         sent.forget();
-        let login = gateway::authenticate(user, password.reveal());
+        // It may have been changed, there and here, since the last login.
+        match Password::read(&login.password_file) {
+            Ok(now) => *locked(password) = now,
+            Err(error) => tracing::warn!(%error, "the store's password is the one of before"),
+        }
+        let login = gateway::authenticate(&login.user, locked(password).reveal());
         let of_login = Sent::default();
         let (connection, response) = self
             .exchange(gateway::AUTHENTICATE, &login, None, &of_login)

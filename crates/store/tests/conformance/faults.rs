@@ -4,10 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use manada_core::record::Record;
+use manada_core::record::{Record, Revision};
 use manada_store::{
     Access, Cause, Change, Effect, LeaderPlace, Login, OpenError, REQUEST_MAX, Renewal, Store,
-    StoreLocation, Swap,
+    StoreError, StoreLocation, Swap,
 };
 use manada_testbed::{Outcome, PATIENCE, Scratch};
 use serde_json::json;
@@ -258,10 +258,44 @@ pub(crate) fn a_login_is_used_and_renewed() -> Outcome {
         etcd.post("/v3/auth/user/add", &other, root["token"].as_str());
         let renewed = store.renew(revision, &lease(1, 1)).await;
         assert_eq!(renewed.expect("logged in again"), Renewal::Renewed);
+
+        // A password is changed there, then here: no agent has to be started again.
+        let changed = json!({ "name": "herd", "password": "changed" });
+        let root = etcd.post("/v3/auth/authenticate", &login, None);
+        etcd.post("/v3/auth/user/changepw", &changed, root["token"].as_str());
+        // A login costs etcd a tenth of a second, and a busy machine more than a request has.
+        let is_refused = |renewed: &Result<Renewal, StoreError>| {
+            renewed
+                .as_ref()
+                .is_err_and(|error| error.refusal().is_some())
+        };
+        renews_until(&store, revision, is_refused).await;
+        let file = &access.login.as_ref().expect("a login").password_file;
+        std::fs::write(file, "changed\n").expect("written");
+        renews_until(&store, revision, |renewed| {
+            matches!(renewed, Ok(Renewal::Renewed))
+        })
+        .await;
         let mut watch = store.watch();
         until(&mut watch, |change| matches!(change, Change::Lease(_))).await;
     });
     Ok(())
+}
+
+/// Gives signs of life until one ends so.
+async fn renews_until(
+    store: &Store,
+    revision: Revision,
+    is_so: impl Fn(&Result<Renewal, StoreError>) -> bool,
+) {
+    let begun = Instant::now();
+    loop {
+        let renewed = store.renew(revision, &lease(1, 2)).await;
+        if is_so(&renewed) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{renewed:?}");
+    }
 }
 
 pub(crate) fn a_refused_login_is_told() -> Outcome {
@@ -277,6 +311,13 @@ pub(crate) fn a_refused_login_is_told() -> Outcome {
             let error = store.create(&record(1)).await.expect_err("refused");
             assert_eq!(error.effect, Effect::NotDone, "{error:?}");
             assert!(matches!(error.cause, Cause::Refused { .. }), "{error:?}");
+            assert!(error.refusal().is_some(), "{error:?}");
+            let mut watch = store.watch();
+            until(
+                &mut watch,
+                |change| matches!(change, Change::Unreachable(error) if error.refusal().is_some()),
+            )
+            .await;
             assert!(!format!("{error:?} {error} {store:?}").contains("hunter2"));
         }
     });
@@ -327,6 +368,8 @@ pub(crate) fn tls_wants_the_right_authority() -> Outcome {
             matches!(error.cause, Cause::Unreachable { .. }),
             "{error:?}"
         );
+        let said = error.refusal().unwrap_or_default();
+        assert!(said.contains("certificate"), "{said}");
 
         let nobody = Access {
             client: None,
