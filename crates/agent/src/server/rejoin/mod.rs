@@ -11,19 +11,26 @@ mod saved;
 mod tail;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use manada_core::action::Rung;
 use manada_herd::{Door, protection};
 use manada_model::{Lsn, NodeName};
 use manada_postgres::conninfo::Endpoint;
 use manada_postgres::control_file::ControlFile;
-use manada_postgres::process::StopMode;
+use manada_postgres::process::{RunningError, StopMode};
+use tokio::time::Instant;
 
 pub use error::RejoinError;
 
 use super::Shared;
 use super::error::OrderError;
 use super::policy::set_nobody;
+
+/// How long a recovery may go on that a rewind has begun and not waited for. One that takes longer
+/// is waited for by the next try.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 impl Shared {
     /// Brings the data into that leader's history. The server is stopped, and left so.
@@ -58,9 +65,21 @@ impl Shared {
         self.finish_rejoin()
     }
 
-    /// Stopped in good order, data can be rewound without a recovery first.
+    /// Stopped in good order, data can be rewound without a recovery first. What a rewind that was
+    /// broken off had recovering the data ends by itself.
     async fn stop_for_rejoin(&self) -> Result<(), OrderError> {
-        if self.watch.running()?.is_none() {
+        let deadline = Instant::now() + RECOVERED_WITHIN;
+        let running = loop {
+            match self.watch.running() {
+                Err(RunningError::SingleUser { .. })
+                    if self.rejoin_is_unfinished() && Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(BETWEEN_LOOKS).await;
+                }
+                running => break running?,
+            }
+        };
+        if running.is_none() {
             return Ok(());
         }
         match self.stop_and_wait(StopMode::Fast).await {
