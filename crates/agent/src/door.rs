@@ -53,19 +53,11 @@ pub(crate) async fn take_in<D: Door, C>(
             .acquire_owned()
             .await
             .expect("the semaphore is never closed");
-        match door.accept().await {
-            Ok(stream) => {
-                let conversation = converse(stream);
-                tokio::spawn(async move {
-                    let _place = place;
-                    conversation.await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, from, "no connection can be accepted");
-                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
-            }
-        }
+        let conversation = converse(next(door, from).await);
+        tokio::spawn(async move {
+            let _place = place;
+            conversation.await;
+        });
     }
 }
 
@@ -81,16 +73,22 @@ pub(crate) async fn take_in_newest<D: Door, C>(
 {
     let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
+        let stream = next(door, from).await;
+        open.retain(|conversation| !conversation.is_finished());
+        if open.len() >= places
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tokio::spawn(converse(stream)));
+    }
+}
+
+/// The next connection that can be accepted.
+async fn next<D: Door>(door: &D, from: &'static str) -> D::Stream {
+    loop {
         match door.accept().await {
-            Ok(stream) => {
-                open.retain(|conversation| !conversation.is_finished());
-                if open.len() >= places
-                    && let Some(oldest) = open.pop_front()
-                {
-                    oldest.abort();
-                }
-                open.push_back(tokio::spawn(converse(stream)));
-            }
+            Ok(stream) => return stream,
             Err(error) => {
                 tracing::warn!(%error, from, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;

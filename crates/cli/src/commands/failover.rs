@@ -1,7 +1,6 @@
 //! `manada failover`: another node becomes the primary, although the present one may live.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use manada_agent::control::View;
 use manada_core::input::Command;
@@ -16,7 +15,7 @@ use serde_json::json;
 use super::LocalNodeArgs;
 use super::switchover::{millis, outcome, stall};
 use crate::error::{Failure, Outcome};
-use crate::protected::{Agent, Course, NewLeader, record};
+use crate::protected::{Agent, Course, NewLeader, Patience, record};
 use crate::ui::{Answer, Format, Ui, accent, paint};
 
 /// Elect a new primary now, although the present one may live.
@@ -62,12 +61,8 @@ pub(crate) struct FailoverArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// How long to wait until the new primary takes writes, in seconds.
-    #[arg(
-        long, value_name = "SECONDS", default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=3600)
-    )]
-    within: u64,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// A number of bytes, or `any`.
@@ -132,7 +127,7 @@ pub(crate) async fn run(args: &FailoverArgs, ui: Ui) -> Result<Outcome, Failure>
         allow_loss,
     };
     agent.give(&command).await?;
-    let limit = Duration::from_secs(args.within);
+    let limit = args.patience.limit();
     let leader = course.until_it_leads(limit).await.map_err(|stalled| {
         let limit = duration(limit).replace('\u{A0}', " ");
         stall(format!("nobody leads anew after {limit}"), &stalled)

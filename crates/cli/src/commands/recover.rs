@@ -16,7 +16,7 @@ use serde_json::json;
 use super::LocalNodeArgs;
 use super::switchover::{millis, stall};
 use crate::error::{Failure, Outcome};
-use crate::protected::{Agent, NewLeader, Stalled, until_it_goes_on};
+use crate::protected::{Agent, NewLeader, Patience, Stalled, until_it_goes_on};
 use crate::text::paragraph;
 use crate::ui::{Answer, Format, Ui, accent, paint};
 
@@ -59,12 +59,8 @@ pub(crate) struct RecoverArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// How long to wait until a primary takes writes, in seconds.
-    #[arg(
-        long, value_name = "SECONDS", default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=3600)
-    )]
-    within: u64,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// What is about to be written, and over what.
@@ -90,7 +86,7 @@ pub(crate) async fn run(args: &RecoverArgs, ui: Ui) -> Result<Outcome, Failure> 
     confirm(args.yes, ui)?;
     let begun = Instant::now();
     write(&plan).await?;
-    let limit = Duration::from_secs(args.within);
+    let limit = args.patience.limit();
     let goes_on = until_it_goes_on(&agent, &plan.recovery.record, begun, limit).await;
     let leader = goes_on.map_err(|stalled| failure(&stalled, limit))?;
     report(ui, &plan, Some(&leader));

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
-use crate::protected::{Agent, Course, NewLeader, Stalled, blocked, record};
+use crate::protected::{Agent, Course, NewLeader, Patience, Stalled, blocked, record};
 use crate::text::paragraph;
 use crate::ui::{Format, Ui, accent, paint};
 
@@ -45,12 +45,8 @@ pub(crate) struct SwitchoverArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// How long to wait until the new primary takes writes, in seconds.
-    #[arg(
-        long, value_name = "SECONDS", default_value_t = 30,
-        value_parser = clap::value_parser!(u64).range(1..=3600)
-    )]
-    within: u64,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// What is about to happen.
@@ -83,7 +79,7 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
         to: args.to.clone(),
     };
     agent.give(&command).await?;
-    let limit = Duration::from_secs(args.within);
+    let limit = args.patience.limit();
     let led = course.until_it_leads(limit).await;
     let leader = led.map_err(|stalled| failure(&plan, &before, &stalled, limit))?;
     if leader.name == plan.from {

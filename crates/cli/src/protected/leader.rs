@@ -14,6 +14,23 @@ use super::agent::Agent;
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a command waits for what it has brought about.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Patience {
+    /// How long to wait until a primary takes writes, in seconds.
+    #[arg(
+        long, value_name = "SECONDS", default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    within: u64,
+}
+
+impl Patience {
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.within)
+    }
+}
+
 /// Who leads now.
 #[derive(Debug)]
 pub(crate) struct NewLeader {

@@ -9,5 +9,5 @@ mod mode;
 pub(crate) use agent::{Agent, record};
 pub(crate) use blocked::{Blocked, blocked};
 pub(crate) use health::{Protection, Report as ProtectionReport};
-pub(crate) use leader::{Course, NewLeader, Stalled, until_it_goes_on};
+pub(crate) use leader::{Course, NewLeader, Patience, Stalled, until_it_goes_on};
 pub(crate) use mode::set_mode;
