@@ -8,6 +8,7 @@ mod name;
 mod server_status;
 mod sync_policy;
 mod system_identifier;
+mod text_form;
 mod timeline;
 mod timeline_history;
 mod version;

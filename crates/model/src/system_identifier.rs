@@ -4,8 +4,6 @@ use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 /// The number `initdb` gives a cluster; its physical standbys share it.
 ///
 /// Written as a decimal string, in JSON too: it does not fit a JavaScript number.
@@ -26,16 +24,4 @@ impl FromStr for SystemIdentifier {
     }
 }
 
-impl Serialize for SystemIdentifier {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for SystemIdentifier {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+crate::serde_as_text!(SystemIdentifier);

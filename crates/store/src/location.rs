@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use manada_model::address::HostAddress;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The port of etcd where none is given.
 pub const ETCD_PORT: u16 = 2379;
@@ -174,19 +173,7 @@ impl fmt::Display for StoreLocation {
     }
 }
 
-impl Serialize for StoreLocation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for StoreLocation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
+manada_model::serde_as_text!(StoreLocation);
 
 #[cfg(test)]
 mod tests {
