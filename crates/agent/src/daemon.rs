@@ -18,7 +18,7 @@ use manada_core::standing::Standing;
 use manada_core::timer::Moment;
 use manada_herd::Member;
 use manada_model::wording::duration;
-use manada_model::{NodeName, SystemIdentifier};
+use manada_model::{NodeName, StartTrouble, SystemIdentifier};
 use manada_store::{Contact, Watch};
 use tokio::sync::{mpsc, watch};
 
@@ -112,6 +112,8 @@ pub(crate) struct Daemon {
     store_said: Option<String>,
     server: Option<(ServerFacts, Moment)>,
     starts_since: Option<Moment>,
+    /// Why the server did not start, if that was what was tried last.
+    trouble: Option<StartTrouble>,
     /// Who else sets what commits wait for, as it was said last.
     foreign: Option<Obstacle>,
     lease: Option<(Lease, Moment)>,
@@ -148,6 +150,7 @@ impl Daemon {
             store_said: None,
             server: None,
             starts_since: None,
+            trouble: None,
             foreign: None,
             lease: None,
             probe_due: None,
@@ -280,7 +283,11 @@ impl Daemon {
             action,
             outcome,
             error,
+            trouble,
         } = ended;
+        if action == SERVER {
+            self.trouble = trouble;
+        }
         let deed = self.given.remove(&action);
         let took = deed
             .as_ref()
@@ -299,7 +306,8 @@ impl Daemon {
             | Outcome::Conflict(_)
             | Outcome::Unknown
             | Outcome::RuleWritten { .. }
-            | Outcome::Failed => {}
+            | Outcome::Failed
+            | Outcome::Hindered => {}
         }
         // A sign of life that was given is the rule, three times a second; so is one that was not,
         // where the store has lost the record.
@@ -513,6 +521,17 @@ impl Daemon {
         self.hands.journal.note(epoch, event);
     }
 
+    /// With what the server itself has said, where it does not start.
+    fn in_the_servers_words(&self, obstacle: Obstacle) -> Obstacle {
+        match obstacle {
+            Obstacle::StartFails { failures, .. } => Obstacle::StartFails {
+                failures,
+                trouble: self.trouble.clone(),
+            },
+            obstacle => obstacle,
+        }
+    }
+
     fn publish(&mut self) {
         let standing = self.core.standing();
         if let Standing::Leading { epoch, .. } = &standing
@@ -527,7 +546,8 @@ impl Daemon {
         let took = took.filter(|took| *took >= STARTS_SAID_AFTER);
         obstacles.extend(took.map(|took| Obstacle::ServerStarts { took }));
         let of_core = self.core.obstacles();
-        obstacles.extend(of_core.into_iter().map(|one| self.in_the_stores_words(one)));
+        let in_words = |one| self.in_the_servers_words(self.in_the_stores_words(one));
+        obstacles.extend(of_core.into_iter().map(in_words));
         self.remember();
         let remembered = self.lookout.remembered(&self.core);
         self.voices.glance.send_replace(Arc::new(Glance {
@@ -562,11 +582,14 @@ fn log_end(did: &str, because: &str, outcome: &Outcome, took: Duration, error: O
         Outcome::Unknown => {
             tracing::warn!("{did} (whether it was done is not known, {error}): {because}");
         }
-        Outcome::Failed => tracing::warn!("{did} (failed after {took}, {error}): {because}"),
+        Outcome::Failed | Outcome::Hindered => {
+            tracing::warn!("{did} (failed after {took}, {error}): {because}")
+        }
     }
 }
 
-/// The number that the core gives to a sign of life.
+/// The numbers that the core gives to orders about the server and to a sign of life.
+const SERVER: ActionId = ActionId(1);
 const RENEWAL: ActionId = ActionId(4);
 
 fn is_of(contact: &Contact, system_identifier: SystemIdentifier) -> bool {

@@ -220,12 +220,17 @@ impl Node {
     }
 
     fn obstacle_of_failures(&self) -> Option<Obstacle> {
-        let (order, failures) = self.lanes.server.failed.as_ref()?;
-        let failures = *failures;
-        let starts = matches!(order, Order::StartStandby { .. } | Order::StartPrimary)
-            && matches!(self.server, Some(ServerFacts::Stopped { .. }));
+        let failing = self.lanes.server.failed.as_ref()?;
+        let failures = failing.failures;
+        let starts = matches!(
+            failing.order,
+            Order::StartStandby { .. } | Order::StartPrimary
+        ) && matches!(self.server, Some(ServerFacts::Stopped { .. }));
         Some(if starts {
-            Obstacle::StartFails { failures }
+            Obstacle::StartFails {
+                failures,
+                trouble: None,
+            }
         } else {
             Obstacle::Retrying { failures }
         })

@@ -89,6 +89,9 @@ pub enum Outcome {
     },
     /// It was not done, or not to its end, and can be tried again.
     Failed,
+    /// The same, and what is in the way is around the server: its configuration, or its host. Other
+    /// data would help nothing.
+    Hindered,
 }
 
 /// What an operator can want.

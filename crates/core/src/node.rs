@@ -219,8 +219,18 @@ pub(crate) struct Lanes {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Lane {
     pub(crate) order: Option<Order>,
-    /// The order that failed last, and how often in a row.
-    pub(crate) failed: Option<(Order, u32)>,
+    /// What failed last.
+    pub(crate) failed: Option<Failing>,
+}
+
+/// An order that fails.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Failing {
+    pub(crate) order: Order,
+    /// How often in a row, for the same kind of reason.
+    pub(crate) failures: u32,
+    /// Whether what is in the way is around the server, and not its data.
+    pub(crate) hindered: bool,
 }
 
 /// The kinds of actions that end in a `Done`, and the number that each has while it is under way.
@@ -544,7 +554,7 @@ impl Lane {
         match &self.failed {
             None => true,
             Some(_) if retry => true,
-            Some((failed, _)) => {
+            Some(Failing { order: failed, .. }) => {
                 let urgent = matches!(
                     order,
                     Order::Stop(_)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use manada_model::NodeName;
+use manada_model::{NodeName, StartTrouble};
 use serde::{Deserialize, Serialize};
 
 use crate::action::Rung;
@@ -187,6 +187,9 @@ pub enum Obstacle {
     StartFails {
         /// How often it was tried in a row.
         failures: u32,
+        /// What keeps it, as far as it is known.
+        #[serde(default)]
+        trouble: Option<StartTrouble>,
     },
     /// What was tried has failed, and is tried again after a pause.
     Retrying {

@@ -9,7 +9,7 @@ use crate::input::{Command, Input, Outcome, StoreState};
 use crate::lease::Lease;
 use crate::message::Message;
 use crate::node::{
-    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Lane, Node,
+    AgentRestart, Election, Failing, FailoverWish, Fetch, Following, Handover, Kind, Lane, Node,
     Resignation, Summons, Tenure, WISHES_MAX,
 };
 use crate::position::Epoch;
@@ -27,6 +27,14 @@ const BEATS_UNDER_WAY_MAX: u8 = 1;
 enum LastBeat {
     Known,
     Unknown,
+}
+
+/// How an order has ended, for its lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Succeeded,
+    Failed,
+    Hindered,
 }
 
 impl Node {
@@ -291,12 +299,14 @@ impl Node {
         let Some(order) = self.lanes.server.order.take() else {
             return;
         };
-        let succeeded = match outcome {
-            Outcome::Done | Outcome::RuleWritten { .. } => true,
+        let how = match outcome {
+            Outcome::Done | Outcome::RuleWritten { .. } => End::Succeeded,
+            Outcome::Hindered => End::Hindered,
             Outcome::Failed | Outcome::Unknown | Outcome::Swapped { .. } | Outcome::Conflict(_) => {
-                false
+                End::Failed
             }
         };
+        let succeeded = how == End::Succeeded;
         match (&order, &outcome) {
             (Order::WriteRule(rule), Outcome::RuleWritten { lsn }) => {
                 self.rule_seen = self.rule_seen.max(Some(rule.id));
@@ -330,7 +340,7 @@ impl Node {
             }
             _ => {}
         }
-        self.lanes.server.end(order, succeeded);
+        self.lanes.server.end(order, how);
         self.restart(&Timer::Retry);
     }
 
@@ -376,11 +386,13 @@ impl Node {
                 self.adopt(Arc::new(record));
                 is_news
             }
-            Outcome::Done | Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
-                false
-            }
+            Outcome::Done
+            | Outcome::Unknown
+            | Outcome::Failed
+            | Outcome::Hindered
+            | Outcome::RuleWritten { .. } => false,
         };
-        self.lanes.store.end(order, known);
+        self.lanes.store.end(order, End::of(known));
         self.restart(&Timer::RetryStore);
     }
 
@@ -392,7 +404,7 @@ impl Node {
         if let (Order::Promise(promise), true) = (&order, durable) {
             self.kept(*promise);
         }
-        self.lanes.promise.end(order, durable);
+        self.lanes.promise.end(order, End::of(durable));
         self.restart(&Timer::RetryPromise);
     }
 
@@ -423,7 +435,10 @@ impl Node {
                     known.is_some_and(|known| known.order() > record.order());
                 self.adopt(Arc::new(record));
             }
-            Outcome::Unknown | Outcome::Failed | Outcome::RuleWritten { .. } => {
+            Outcome::Unknown
+            | Outcome::Failed
+            | Outcome::Hindered
+            | Outcome::RuleWritten { .. } => {
                 self.lanes.renewal_failed = true;
             }
         }
@@ -554,17 +569,46 @@ impl Node {
     }
 }
 
+impl End {
+    fn of(succeeded: bool) -> End {
+        if succeeded {
+            End::Succeeded
+        } else {
+            End::Failed
+        }
+    }
+}
+
 impl Lane {
-    /// An order has ended. Failures are counted as long as it is the same kind of order: what
-    /// another one failed at is no reason to wait longer. Rejoining has pauses of its own.
-    fn end(&mut self, order: Order, succeeded: bool) {
-        let again =
-            |failed: &Order| std::mem::discriminant(failed) == std::mem::discriminant(&order);
-        self.failed = match self.failed.take() {
-            _ if succeeded || matches!(order, Order::Rejoin { .. }) => None,
-            Some((failed, failures)) if again(&failed) => Some((order, failures.saturating_add(1))),
-            Some(_) | None => Some((order, 1)),
-        };
+    /// An order has ended. Failures are counted as long as it is the same kind of order and of
+    /// reason: what another one failed at is no reason to wait longer, and data is not taken for
+    /// broken because of what was around it. Rejoining has pauses of its own.
+    fn end(&mut self, order: Order, how: End) {
+        let before = self.failed.take();
+        if how == End::Succeeded || matches!(order, Order::Rejoin { .. }) {
+            return;
+        }
+        let hindered = how == End::Hindered;
+        let again = |failing: &Failing| failing.hindered == hindered && failing.is_at(&order);
+        let times = before.filter(again).map_or(0, |failing| failing.failures);
+        self.failed = Some(Failing {
+            order,
+            failures: times.saturating_add(1),
+            hindered,
+        });
+    }
+
+    /// Whether that kind of order has failed last.
+    pub(crate) fn fails_at(&self, order: &Order) -> bool {
+        self.failed
+            .as_ref()
+            .is_some_and(|failing| failing.is_at(order))
+    }
+}
+
+impl Failing {
+    fn is_at(&self, order: &Order) -> bool {
+        std::mem::discriminant(&self.order) == std::mem::discriminant(order)
     }
 }
 

@@ -153,8 +153,8 @@ impl Node {
 
     /// The pause that a lane has after failures.
     fn pause_of(&self, lane: &Lane) -> Option<Duration> {
-        let (_, failures) = lane.failed.as_ref()?;
-        let doublings = failures.saturating_sub(1).min(DOUBLINGS_MAX);
+        let failing = lane.failed.as_ref()?;
+        let doublings = failing.failures.saturating_sub(1).min(DOUBLINGS_MAX);
         lane.order
             .is_none()
             .then(|| self.limits.timings.retry * 2_u32.pow(doublings))

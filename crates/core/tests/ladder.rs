@@ -4,6 +4,7 @@ mod herd;
 
 use herd::{Herd, Runs, name, server};
 use manada_core::action::{Order, Rung};
+use manada_core::input::Outcome;
 use manada_core::obstacle::Obstacle;
 use manada_core::record::WhenShort;
 use manada_core::standing::StandingKind;
@@ -25,7 +26,10 @@ fn data_that_never_starts_goes_up_the_ladder_with_growing_pauses() {
     herd.kill_server("c");
     herd.run_until("it is said that it does not start", |herd| {
         let obstacles = herd.hosts[&name("c")].core.obstacles();
-        obstacles.contains(&Obstacle::StartFails { failures: 2 })
+        obstacles.contains(&Obstacle::StartFails {
+            failures: 2,
+            trouble: None,
+        })
     });
     herd.run(1_200_000);
     let tried = rungs(&herd);
@@ -36,6 +40,28 @@ fn data_that_never_starts_goes_up_the_ladder_with_growing_pauses() {
     assert!(clones.iter().all(|rung| *rung == Rung::Clone), "{tried:?}");
     let seen = (StandingKind::Following, StandingKind::Stuck);
     assert!(herd.changes.contains(&seen), "{:?}", herd.changes);
+}
+
+#[test]
+fn a_server_that_something_around_it_keeps_from_starting_keeps_its_data() {
+    let mut herd = Herd::of_three();
+    herd.host("c").failing = Some(("StartStandby", u32::MAX));
+    herd.host("c").fails_with = Outcome::Hindered;
+    herd.kill_server("c");
+    herd.run(1_200_000);
+    assert_eq!(rungs(&herd), []);
+    // The longest pause is one of seconds: who has mended it does not wait for long.
+    let started = herd.journal.iter().filter(|(_, node, action)| {
+        *node == name("c") && matches!(action.order, Order::StartStandby { .. })
+    });
+    assert!(started.count() > 100);
+    // Its data may be broken all the same, which is seen when nothing else is in the way.
+    herd.host("c").fails_with = Outcome::Failed;
+    let mended = herd.now;
+    herd.run(20_000);
+    assert_eq!(rungs(&herd), []);
+    herd.run_until("its data is brought back", |herd| !rungs(herd).is_empty());
+    assert!(herd.now - mended < 120_000);
 }
 
 #[test]

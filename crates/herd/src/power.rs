@@ -6,14 +6,18 @@ use std::path::{Component, Path};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use manada_model::{StartFailure, StartTrouble};
 use manada_postgres::os_user::{OsUser, OsUserError};
 use manada_postgres::process::{
-    READY_WITHIN, RunningError, RunningServer, StartError, StartOptions, StopError, StopMode,
-    Stopped, running, start, stop,
+    READY_WITHIN, RunningError, RunningServer, StartError, StartLog, StartOptions, StopError,
+    StopMode, Stopped, running, start, stop, trouble_in,
 };
 use manada_postgres::programs::{Cache, CacheError, FindError, ServerPrograms, Wanted, find};
 
 use crate::node::Node;
+
+/// Where Debian's cluster tools have their servers log.
+const DEBIAN_LOGS: &str = "/var/log/postgresql";
 
 /// A node's server was not started.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,7 @@ pub enum StartNodeError {
         command: String,
         /// How it ended.
         status: ExitStatus,
-        /// What it said.
+        /// What it said, and the server.
         said: String,
     },
 }
@@ -57,6 +61,22 @@ impl StartNodeError {
     /// Whether the server runs, and merely takes no connections yet.
     pub fn goes_on(&self) -> bool {
         matches!(self, StartNodeError::Start(StartError::NotReady { .. }))
+    }
+
+    /// What kept the server from starting.
+    pub fn trouble(&self) -> StartTrouble {
+        match self {
+            StartNodeError::Start(error) => error.trouble(),
+            StartNodeError::ClusterTools { said, .. } => trouble_in(said),
+            StartNodeError::User(_)
+            | StartNodeError::Cache(_)
+            | StartNodeError::Programs(_)
+            | StartNodeError::Running(_)
+            | StartNodeError::RunClusterTools { .. } => StartTrouble {
+                failure: StartFailure::NotRun,
+                said: self.to_string(),
+            },
+        }
     }
 }
 
@@ -151,6 +171,13 @@ fn start_by_cluster_tools(version: &OsStr, cluster: &OsStr) -> Result<(), StartN
         version.display(),
         cluster.display()
     );
+    // Where systemd starts the cluster, the tools don't say what the server said.
+    let log = Path::new(DEBIAN_LOGS).join(format!(
+        "postgresql-{}-{}.log",
+        version.display(),
+        cluster.display()
+    ));
+    let log = StartLog::of_others(&log);
     let output = Command::new("pg_ctlcluster")
         .args([version, cluster, OsStr::new("start")])
         .stdin(Stdio::null())
@@ -162,9 +189,14 @@ fn start_by_cluster_tools(version: &OsStr, cluster: &OsStr) -> Result<(), StartN
     if output.status.success() {
         return Ok(());
     }
+    let mut said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if let Ok(mut log) = log {
+        said.push('\n');
+        said.push_str(&log.tail());
+    }
     Err(StartNodeError::ClusterTools {
         command,
         status: output.status,
-        said: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        said,
     })
 }

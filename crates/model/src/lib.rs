@@ -6,6 +6,7 @@ mod lsn;
 mod millis;
 mod name;
 mod server_status;
+mod start_failure;
 mod sync_policy;
 mod system_identifier;
 mod text_form;
@@ -26,6 +27,7 @@ pub use server_status::{
     SynchronousCommit, SynchronousCommitOverride, Visible, WaitingCommits, Walreceiver, Walsender,
     WalsenderProgress, WalsenderState,
 };
+pub use start_failure::{StartFailure, StartTrouble};
 pub use sync_policy::{ParseSyncPolicyError, StandbyName, SyncMethod, SyncPolicy, SyncRule};
 pub use system_identifier::SystemIdentifier;
 pub use timeline::{TimelineId, WalPosition};

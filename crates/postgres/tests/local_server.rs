@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use home::{BOUND, Home};
-use manada_model::MajorVersion;
+use manada_model::{MajorVersion, StartFailure};
 use manada_postgres::control_file::{ControlFile, DatabaseState, WalLevel};
 use manada_postgres::initdb::InitdbError;
 use manada_postgres::os_user::{OsUser, we_are_root};
 use manada_postgres::process::{
-    Failure, PostmasterStatus, PromoteError, RestartError, SignalError, StartError, StopMode,
-    Stopped, Supervisor, promote, reload, restart, running, server_files, stop,
+    PostmasterStatus, PromoteError, RestartError, SignalError, StartError, StopMode, Stopped,
+    Supervisor, promote, reload, restart, running, server_files, stop,
 };
 use manada_postgres::programs::{Cache, Wanted, find};
 use manada_testbed::faults::{ReadOnly, SmallDisk};
@@ -36,7 +36,8 @@ trials![
     a_server_that_was_killed_starts_again,
     a_killed_server_that_nobody_reaps_is_no_server,
     a_taken_port_is_named_as_the_reason,
-    a_mistake_in_the_configuration_is_named_as_the_reason,
+    a_mistake_in_a_configuration_is_named_with_its_file_and_line,
+    what_is_wrong_with_data_is_told_from_what_is_wrong_around_it,
     a_full_disk_leaves_no_half_made_directory,
     a_read_only_home_is_refused,
     what_is_no_data_directory_is_not_started,
@@ -365,13 +366,13 @@ fn a_server_that_was_killed_starts_again() -> Outcome {
     // Its children notice and go; until then they hold the shared memory.
     let mut second = home.start();
     let started = poll_until(BOUND, || {
-        if let Err(StartError::Ended { failure, .. }) = &second {
+        if let Err(StartError::Ended { trouble, .. }) = &second {
             assert!(
                 matches!(
-                    failure,
-                    Failure::SharedMemoryInUse | Failure::AlreadyRunning
+                    trouble.failure,
+                    StartFailure::SharedMemoryInUse | StartFailure::AlreadyRunning
                 ),
-                "{failure:?}"
+                "{trouble:?}"
             );
             second = home.start();
         }
@@ -414,26 +415,61 @@ fn a_killed_server_that_nobody_reaps_is_no_server() -> Outcome {
     Ok(())
 }
 
-fn a_taken_port_is_named_as_the_reason() -> Outcome {
-    let home = Home::with_cluster(&Programs::any()?);
+fn a_taken_port_is_named_as_the_reason(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
     let _other = TcpListener::bind(("127.0.0.1", home.port)).expect("taken");
     let error = home.start().expect_err("the port is taken");
-    assert!(
-        matches!(&error, StartError::Ended { failure: Failure::PortTaken, log_tail, .. } if log_tail.contains("FATAL")),
-        "{error}"
-    );
+    assert_eq!(error.trouble().failure, StartFailure::PortTaken, "{error}");
+    assert!(error.to_string().contains("FATAL"), "{error}");
     assert_eq!(running(&home.data()).expect("an answer"), None);
     Ok(())
 }
 
-fn a_mistake_in_the_configuration_is_named_as_the_reason() -> Outcome {
-    let home = Home::with_cluster(&Programs::any()?);
+fn a_mistake_in_a_configuration_is_named_with_its_file_and_line(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
+    let named = |what: &str| {
+        let error = home.start().expect_err(what);
+        let trouble = error.trouble();
+        assert_eq!(trouble.failure, StartFailure::Configuration, "{error}");
+        trouble.said
+    };
+    let rules = home.data().join("pg_hba.conf");
+    let before = fs::read_to_string(&rules).expect("there");
+    fs::write(&rules, format!("{before}hostsl all all all trust\n")).expect("written");
+    let place = format!("line {} of configuration file", before.lines().count() + 1);
+    let said = named("a mistake in the access rules");
+    assert!(said.contains("hostsl") && said.contains(&place), "{said}");
+    // What the collector has is not in the server's own log.
+    home.add_setting("logging_collector = on");
+    let said = named("the same, said elsewhere");
+    assert!(said.contains("hostsl") && said.contains(&place), "{said}");
     home.add_setting("no_such_setting = 1");
-    let error = home.start().expect_err("a mistake");
-    assert!(
-        matches!(&error, StartError::Ended { failure: Failure::Configuration, log_tail, .. } if log_tail.contains("no_such_setting")),
-        "{error}"
-    );
+    let said = named("a mistake in the settings");
+    assert!(said.contains("no_such_setting"), "{said}");
+    assert!(said.contains("postgresql.conf\" line "), "{said}");
+    Ok(())
+}
+
+fn what_is_wrong_with_data_is_told_from_what_is_wrong_around_it(programs: Programs) -> Outcome {
+    let home = Home::with_cluster(&programs);
+    home.add_setting("shared_preload_libraries = 'no_such_library'");
+    let around = home
+        .start()
+        .expect_err("there is no such library")
+        .trouble();
+    assert_eq!(around.failure, StartFailure::BeforeItsData, "{around:?}");
+    assert!(around.said.contains("no_such_library"), "{around:?}");
+    home.add_setting("shared_preload_libraries = ''");
+    let wal = home.data().join("pg_wal");
+    for entry in fs::read_dir(&wal).expect("there") {
+        let path = entry.expect("readable").path();
+        if path.is_file() {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+    let broken = home.start().expect_err("its WAL is gone").trouble();
+    assert!(broken.failure.may_be_of_data(), "{broken:?}");
+    assert!(broken.said.contains("checkpoint record"), "{broken:?}");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod store;
 use manada_core::action::{ActionId, Order};
 use manada_core::input::{LeaderServer, Outcome};
 use manada_core::server::ServerFacts;
+use manada_model::StartTrouble;
 
 pub(crate) use deadman::DeadmanOrders;
 pub(crate) use probe::{CONNECTED_WITHIN, Probe, ProbeOrder};
@@ -42,6 +43,8 @@ pub(crate) struct Ended {
     pub(crate) outcome: Outcome,
     /// What was in the way, where something was.
     pub(crate) error: Option<String>,
+    /// What kept the server from starting, where that was to be done.
+    pub(crate) trouble: Option<StartTrouble>,
 }
 
 /// An order on its way to its executor.
@@ -67,6 +70,7 @@ impl Ended {
             action,
             outcome: Outcome::Failed,
             error: Some(error.to_string()),
+            trouble: None,
         }
     }
 
@@ -75,6 +79,7 @@ impl Ended {
             action,
             outcome: Outcome::Done,
             error: None,
+            trouble: None,
         }
     }
 }

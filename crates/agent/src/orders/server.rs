@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use manada_core::action::{ActionId, Order};
+use manada_core::input::Outcome;
 use manada_core::position::RuleId;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Ended, Given, Told, WAITING_MAX, with_causes};
-use crate::server::LocalServer;
+use crate::server::{LocalServer, OrderError};
 
 /// How often the server is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,25 @@ pub(crate) struct ServerOrders {
     given: mpsc::Sender<Given>,
 }
 
+/// How an order has ended that failed.
+fn failed(action: ActionId, order: &Order, error: &OrderError) -> Ended {
+    let ended = Ended::failed(action, with_causes(error));
+    if !matches!(order, Order::StartStandby { .. } | Order::StartPrimary) {
+        return ended;
+    }
+    let trouble = error.trouble();
+    let outcome = if trouble.failure.may_be_of_data() {
+        Outcome::Failed
+    } else {
+        Outcome::Hindered
+    };
+    Ended {
+        outcome,
+        trouble: Some(trouble),
+        ..ended
+    }
+}
+
 impl ServerOrders {
     pub(crate) fn start(server: LocalServer, eyes: ServerEyes) -> ServerOrders {
         let (given, mut orders) = mpsc::channel::<Given>(WAITING_MAX);
@@ -97,11 +118,10 @@ impl ServerOrders {
             while let Some(Given { action, order }) = orders.recv().await {
                 let ended = match server.carry_out(&order).await {
                     Ok(outcome) => Ended {
-                        action,
                         outcome,
-                        error: None,
+                        ..Ended::done(action)
                     },
-                    Err(error) => Ended::failed(action, with_causes(&error)),
+                    Err(error) => failed(action, &order, &error),
                 };
                 if !eyes.look(Some(ended)).await {
                     return;

@@ -67,6 +67,7 @@ fn outcome(action: ActionId, outcome: Outcome) -> Ended {
         action,
         outcome,
         error: None,
+        trouble: None,
     }
 }
 
@@ -78,5 +79,6 @@ fn not_done(action: ActionId, error: &StoreError) -> Ended {
             Effect::Unknown => Outcome::Unknown,
         },
         error: Some(with_causes(error)),
+        trouble: None,
     }
 }

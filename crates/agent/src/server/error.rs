@@ -7,7 +7,7 @@ use std::time::Duration;
 use manada_core::obstacle::ForeignSetting;
 use manada_herd::ServerFilesError;
 use manada_herd::power::StartNodeError;
-use manada_model::NodeName;
+use manada_model::{NodeName, StartFailure, StartTrouble};
 use manada_postgres::ConnectError;
 use manada_postgres::os_user::OsUserError;
 use manada_postgres::process::{RunningError, SignalError, StopError};
@@ -166,6 +166,18 @@ pub enum OrderError {
 }
 
 impl OrderError {
+    /// What kept the server from starting, where this came of it: whatever was in the way before its
+    /// program was run is not about its data.
+    pub(crate) fn trouble(&self) -> StartTrouble {
+        match self {
+            OrderError::Start(error) => error.trouble(),
+            other => StartTrouble {
+                failure: StartFailure::NotRun,
+                said: other.to_string(),
+            },
+        }
+    }
+
     pub(super) fn sql(action: &'static str) -> impl FnOnce(tokio_postgres::Error) -> OrderError {
         move |source| OrderError::Sql { action, source }
     }

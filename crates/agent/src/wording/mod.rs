@@ -4,6 +4,7 @@ mod obstacle;
 mod order;
 mod reason;
 mod standing;
+mod start;
 #[cfg(test)]
 mod texts;
 

@@ -7,6 +7,7 @@ use manada_core::obstacle::{ForeignSetting, Obstacle, SettingPlace, Unfit};
 use manada_model::NodeName;
 use manada_model::wording::{duration, size};
 
+use super::start;
 use crate::loss::LostRecord;
 
 /// Why it does not happen.
@@ -131,12 +132,7 @@ pub fn sentence(obstacle: &Obstacle) -> String {
                 duration(took)
             )
         }
-        Obstacle::StartFails { failures: 1 } => {
-            "its server did not start, and is started again".to_owned()
-        }
-        Obstacle::StartFails { failures } => {
-            format!("its server has not started in {failures} tries, and is started again")
-        }
+        Obstacle::StartFails { failures, trouble } => start::sentence(*failures, trouble.as_ref()),
         Obstacle::Retrying { failures: 1 } => {
             "what was tried has failed, and is tried again".to_owned()
         }
@@ -238,8 +234,8 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
              node's home"
                 .to_owned()
         }
-        Obstacle::StartFails { .. } => {
-            "why stands in its log: log/postgresql.log in the node's home".to_owned()
+        Obstacle::StartFails { trouble, .. } => {
+            start::remedy(trouble.as_ref().map(|trouble| trouble.failure))
         }
         Obstacle::ReceivesNothing { leader } => {
             format!(

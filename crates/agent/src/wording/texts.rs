@@ -12,7 +12,7 @@ use manada_core::position::{Epoch, RuleId};
 use manada_core::reason::Reason;
 use manada_core::server::Gate;
 use manada_core::standing::{PromotionStage, Standing};
-use manada_model::{Lsn, NodeName, SyncMethod};
+use manada_model::{Lsn, NodeName, StartFailure, StartTrouble, SyncMethod};
 
 use super::{obstacle, reason, standing};
 
@@ -63,6 +63,13 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
     let line = || SettingPlace::Line {
         file: "/etc/postgresql/15/main/postgresql.conf".to_owned(),
         line: 812,
+    };
+    let fails = |failures, trouble: Option<(StartFailure, &str)>| Obstacle::StartFails {
+        failures,
+        trouble: trouble.map(|(failure, said)| StartTrouble {
+            failure,
+            said: said.to_owned(),
+        }),
     };
     let all = [
         Obstacle::NoRecord,
@@ -154,8 +161,36 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
         Obstacle::ServerStarts {
             took: Duration::from_millis(754_321),
         },
-        Obstacle::StartFails { failures: 1 },
-        Obstacle::StartFails { failures: 3 },
+        fails(1, None),
+        fails(3, None),
+        fails(
+            12,
+            Some((
+                StartFailure::Configuration,
+                "syntax error in file \"/d/postgresql.conf\" line 816, near token \"=\"",
+            )),
+        ),
+        fails(
+            2,
+            Some((
+                StartFailure::PortTaken,
+                "could not create any TCP/IP sockets",
+            )),
+        ),
+        fails(
+            2,
+            Some((
+                StartFailure::Other,
+                "could not locate a valid checkpoint record",
+            )),
+        ),
+        fails(
+            2,
+            Some((
+                StartFailure::NotRun,
+                "can't open the log /l: Permission denied",
+            )),
+        ),
         Obstacle::Retrying { failures: 1 },
         Obstacle::Retrying { failures: 3 },
     ];

@@ -1,7 +1,8 @@
 //! `manada start`: this node's server.
 
 use manada_herd::power::{StartNodeError, StartedNode, start_node};
-use manada_postgres::process::{Failure as StartFailure, StartError};
+use manada_model::{StartFailure, StartTrouble};
+use manada_postgres::process::StartError;
 
 use super::token::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
@@ -25,7 +26,11 @@ pub(crate) fn run(args: &StartArgs, ui: Ui) -> Result<Outcome, Failure> {
         let failure = Failure::failed(format!("{name} was not started")).because(&error);
         match &error {
             StartNodeError::Start(StartError::Ended {
-                failure: StartFailure::PortTaken,
+                trouble:
+                    StartTrouble {
+                        failure: StartFailure::PortTaken,
+                        ..
+                    },
                 ..
             }) => failure.next(format!("see what listens on port {}", node.file.port)),
             StartNodeError::Programs(_) => failure.next(format!(

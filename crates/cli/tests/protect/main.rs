@@ -5,6 +5,7 @@ mod etcd;
 mod herd;
 mod load_balancer;
 mod lost;
+mod starting;
 #[path = "../typed/mod.rs"]
 mod typed;
 
@@ -19,6 +20,7 @@ use lost::{
     a_herd_whose_leader_can_not_vouch_for_its_record_elects,
     a_store_that_goes_back_or_begins_anew_is_not_believed,
 };
+use starting::a_mistake_in_a_configuration_costs_no_data_and_is_named;
 use typed::{manada, refused};
 
 trials![
@@ -36,6 +38,7 @@ trials![
     a_herd_whose_file_was_deleted_goes_on_without_a_pause,
     a_herd_whose_leader_can_not_vouch_for_its_record_elects,
     a_store_that_goes_back_or_begins_anew_is_not_believed,
+    a_mistake_in_a_configuration_costs_no_data_and_is_named,
 ];
 
 fn a_killed_primary_is_replaced_and_comes_back(programs: Programs) -> Outcome {

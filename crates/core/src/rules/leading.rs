@@ -254,7 +254,7 @@ impl Node {
             .policies
             .iter()
             .all(|published| published.policy.is_synchronous());
-        let fails = matches!(self.lanes.server.failed, Some((Order::StartPrimary, _)));
+        let fails = self.lanes.server.fails_at(&Order::StartPrimary);
         (keeps || fails || !self.has_reigned(record.epoch))
             .then_some((Some(heir), Reason::ServerGone))
     }

@@ -20,8 +20,8 @@ const REWINDS_MAX: u32 = 2;
 /// pauses: what was in the way, such as a full disk, may be gone.
 const CLONES_MAX: u32 = 3;
 
-/// How often a server may fail to start before its data is taken for broken: with the pauses in
-/// between that is half a minute, in which a port or memory may become free again.
+/// How often a server may fail to start before its data is taken for broken, where nothing else is
+/// known to keep it: with the pauses in between that is half a minute.
 const STARTS_MAX: u32 = 8;
 
 pub(super) const REJOIN: Rule = Rule {
@@ -129,9 +129,12 @@ impl Node {
         if self.promise.epoch < epoch || self.rejoin.cleansed {
             return None;
         }
-        let starts = matches!(&self.lanes.server.failed,
-            Some((Order::StartStandby { .. }, failures)) if *failures >= STARTS_MAX);
-        if starts && matches!(self.server, Some(ServerFacts::Stopped { .. })) {
+        let is_broken = self.lanes.server.failed.as_ref().is_some_and(|failing| {
+            matches!(failing.order, Order::StartStandby { .. })
+                && failing.failures >= STARTS_MAX
+                && !failing.hindered
+        });
+        if is_broken && matches!(self.server, Some(ServerFacts::Stopped { .. })) {
             return Some((leader.clone(), None, false));
         }
         // Its timeline may be any, also that of the leader: a rewind might find nothing to do.

@@ -94,6 +94,8 @@ pub(crate) struct Host {
     pub(crate) starts_for_ever: bool,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
+    /// How they fail.
+    pub(crate) fails_with: Outcome,
 }
 
 #[derive(Debug)]
@@ -173,6 +175,7 @@ impl Herd {
                 deadman: None,
                 starts_for_ever: false,
                 failing: None,
+                fails_with: Outcome::Failed,
             }
         };
         let mut herd = Herd {

@@ -56,7 +56,7 @@ impl Herd {
             && kind.starts_with(*failing)
         {
             *left -= 1;
-            return Some(Outcome::Failed);
+            return Some(self.host(name.as_str()).fails_with.clone());
         }
         match order {
             Order::Swap { expected, record } => return Some(self.swap(name, *expected, record)),

@@ -1,18 +1,20 @@
 //! Starting a server and waiting until it takes connections.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::failure::Failure;
+use manada_model::{StartFailure, StartTrouble};
+
 use super::pid_file::PostmasterStatus;
 use super::running::{RunningError, RunningServer, is_unreaped, read_pid_file, running};
+use super::start_log::StartLog;
 use super::stop::processes_of;
+use super::trouble::trouble_in;
 use crate::child::Lifetime;
 use crate::os_user::{OsUser, OsUserError};
 use crate::programs::ServerPrograms;
@@ -22,9 +24,6 @@ pub const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Between two looks at a starting server. It takes some 50 ms in all.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
-
-/// How much of the log goes into an error.
-const LOG_TAIL_BYTES_MAX: u64 = 4096;
 
 /// How a server is started.
 #[derive(Clone, Debug)]
@@ -90,14 +89,14 @@ pub enum StartError {
         source: io::Error,
     },
     /// It ended at once.
-    #[error("the server on {} did not start ({status}): {failure}\n{log_tail}", data_directory.display())]
+    #[error("the server on {} did not start ({status}): {}\n{log_tail}", data_directory.display(), trouble.failure)]
     Ended {
         /// The data directory.
         data_directory: PathBuf,
         /// How it ended.
         status: ExitStatus,
         /// Why, as far as it is recognised.
-        failure: Failure,
+        trouble: StartTrouble,
         /// The end of what it logged.
         log_tail: String,
     },
@@ -117,6 +116,25 @@ pub enum StartError {
         /// The end of what it logged.
         log_tail: String,
     },
+}
+
+impl StartError {
+    /// What kept the server from starting.
+    pub fn trouble(&self) -> StartTrouble {
+        let failure = match self {
+            StartError::Ended { trouble, .. } => return trouble.clone(),
+            StartError::NoDataDirectory { .. } => StartFailure::Other,
+            StartError::WrongVersion { .. } => StartFailure::WrongVersion,
+            StartError::AlreadyRunning { .. } => StartFailure::AlreadyRunning,
+            StartError::Running(_)
+            | StartError::User(_)
+            | StartError::Log { .. }
+            | StartError::Spawn { .. }
+            | StartError::NotReady { .. } => StartFailure::NotRun,
+        };
+        let said = self.to_string();
+        StartTrouble { failure, said }
+    }
 }
 
 /// Starts a server that survives us, and waits until it takes connections, as a primary or as a
@@ -164,12 +182,12 @@ pub(super) fn launch(launch: &Launch<'_>) -> Result<RunningServer, StartError> {
         path: launch.log_file.to_path_buf(),
         source,
     };
-    let mut log = Log::open(launch.log_file, &user).map_err(log_error)?;
+    let mut log = StartLog::open(launch.log_file, &user).map_err(log_error)?;
     let mut command = user.command_living(launch.program, Lifetime::SurvivesUs);
     command
         .args(launch.arguments)
-        .stdout(log.file.try_clone().map_err(log_error)?)
-        .stderr(log.file.try_clone().map_err(log_error)?);
+        .stdout(log.writer().map_err(log_error)?)
+        .stderr(log.writer().map_err(log_error)?);
     let child = command.spawn().map_err(|source| StartError::Spawn {
         path: launch.program.to_path_buf(),
         source,
@@ -199,7 +217,7 @@ fn forget_unreaped(data_directory: &Path) -> Result<(), RunningError> {
 fn wait_until_ready(
     mut child: Child,
     launch: &Launch<'_>,
-    log: &mut Log,
+    log: &mut StartLog,
 ) -> Result<RunningServer, StartError> {
     let deadline = Instant::now() + launch.ready_within;
     let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
@@ -209,11 +227,11 @@ fn wait_until_ready(
             source,
         })?;
         if let Some(status) = ended {
-            let log_tail = log.tail();
+            let log_tail = log.all_of(launch.data_directory);
             return Err(StartError::Ended {
                 data_directory: launch.data_directory.to_path_buf(),
                 status,
-                failure: Failure::recognise(&log_tail),
+                trouble: trouble_in(&log_tail),
                 log_tail,
             });
         }
@@ -256,47 +274,5 @@ fn check_version(programs: &ServerPrograms, data_directory: &Path) -> Result<(),
             Err(StartError::NoDataDirectory { path })
         }
         Err(source) => Err(RunningError::Read { path, source }.into()),
-    }
-}
-
-/// The log, and where this start's part of it begins.
-struct Log {
-    file: File,
-    begin: u64,
-}
-
-impl Log {
-    fn open(path: &Path, user: &OsUser) -> io::Result<Log> {
-        let is_new = !path.exists();
-        let mut file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
-        if is_new {
-            file.set_permissions(fs::Permissions::from_mode(0o600))?;
-            user.own(path)?;
-        }
-        let begin = file.seek(SeekFrom::End(0))?;
-        Ok(Log { file, begin })
-    }
-
-    /// The end of what was logged since this start.
-    fn tail(&mut self) -> String {
-        let mut read = || -> io::Result<Vec<u8>> {
-            let end = self.file.seek(SeekFrom::End(0))?;
-            let from = self.begin.max(end.saturating_sub(LOG_TAIL_BYTES_MAX));
-            self.file.seek(SeekFrom::Start(from))?;
-            let mut bytes = Vec::new();
-            (&self.file)
-                .take(LOG_TAIL_BYTES_MAX)
-                .read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        match read() {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).trim_end().to_owned(),
-            Err(error) => format!("(its log can't be read: {error})"),
-        }
     }
 }

@@ -9,11 +9,11 @@ use manada_herd::{
     CreateError, CreateStep, Created, Home, Invitation, JoinError, JoinStep, Joined, NewHerd,
     NewStandby, Token, create, join,
 };
-use manada_model::HerdName;
+use manada_model::{HerdName, StartFailure, StartTrouble};
 use manada_postgres::Session;
 use manada_postgres::address::HostAddress;
 use manada_postgres::os_user::OsUser;
-use manada_postgres::process::{Failure as StartFailure, StartError};
+use manada_postgres::process::StartError;
 use manada_postgres::programs::{Cache, FetchStep, ServerPrograms, Wanted, obtain};
 use tokio_postgres::SimpleQueryMessage;
 
@@ -351,7 +351,10 @@ fn port_was_taken(error: &CreateError) -> bool {
         error,
         CreateError::Port(_)
             | CreateError::Start(StartError::Ended {
-                failure: StartFailure::PortTaken,
+                trouble: StartTrouble {
+                    failure: StartFailure::PortTaken,
+                    ..
+                },
                 ..
             })
     )
@@ -362,7 +365,10 @@ fn standbys_port_was_taken(error: &JoinError) -> bool {
         error,
         JoinError::Port(_)
             | JoinError::Start(StartError::Ended {
-                failure: StartFailure::PortTaken,
+                trouble: StartTrouble {
+                    failure: StartFailure::PortTaken,
+                    ..
+                },
                 ..
             })
     )

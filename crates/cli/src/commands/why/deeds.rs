@@ -183,7 +183,7 @@ fn ended(outcome: &Outcome) -> Ended {
         Outcome::Done | Outcome::Swapped { .. } | Outcome::RuleWritten { .. } => Ended::Done,
         Outcome::Conflict(_) => Ended::Conflict,
         Outcome::Unknown => Ended::Unknown,
-        Outcome::Failed => Ended::Failed,
+        Outcome::Failed | Outcome::Hindered => Ended::Failed,
     }
 }
 
