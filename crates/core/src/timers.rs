@@ -296,7 +296,8 @@ impl Node {
     }
 
     fn wind_members(&mut self, now: Moment) {
-        let wanted = self.member_timers();
+        let streaming = self.streaming_members();
+        let wanted = self.member_timers(&streaming);
         let stale: Vec<Timer> = self
             .armed
             .keys()
@@ -318,7 +319,9 @@ impl Node {
         self.away.clear();
         self.settled.clear();
         for timer in &self.fired {
-            if let Timer::Away(name) = timer {
+            if let Timer::Away(name) = timer
+                && !streaming.contains(name)
+            {
                 self.away.insert(name.clone());
             }
             if let Timer::Settled(name) = timer {
@@ -327,28 +330,39 @@ impl Node {
         }
     }
 
-    /// A timer for each standby of the policy that is away, and for each that streams and is not
-    /// of it.
-    fn member_timers(&self) -> BTreeSet<Timer> {
-        let Some((facts, policy)) = self.leads_with() else {
+    /// Who streams from this leader.
+    fn streaming_members(&self) -> BTreeSet<NodeName> {
+        let Some((facts, _)) = self.leads_with() else {
             return BTreeSet::new();
         };
-        let streams = |name: &NodeName| {
-            facts
-                .follower(name)
-                .is_some_and(|follower| follower.streaming)
+        let streaming = facts.followers.iter().filter(|follower| follower.streaming);
+        streaming.map(|follower| follower.name.clone()).collect()
+    }
+
+    /// A timer for each standby of the policy that is away, and for each that streams and is not
+    /// of it.
+    ///
+    /// One that was away is so until it has settled: a server whose disk is full connects ten times
+    /// a second, seems to stream each time, and confirms nothing.
+    fn member_timers(&self, streaming: &BTreeSet<NodeName>) -> BTreeSet<Timer> {
+        let Some((_, policy)) = self.leads_with() else {
+            return BTreeSet::new();
         };
-        let away = policy
-            .standbys
+        let mut timers = BTreeSet::new();
+        for name in &policy.standbys {
+            let away = Timer::Away(name.clone());
+            let settled = Timer::Settled(name.clone());
+            let was_away = self.armed.contains_key(&away) || self.fired.contains(&away);
+            if !streaming.contains(name) {
+                timers.insert(away);
+            } else if was_away && !self.fired.contains(&settled) {
+                timers.extend([away, settled]);
+            }
+        }
+        let joined = streaming
             .iter()
-            .filter(|name| !streams(name))
-            .map(|name| Timer::Away(name.clone()));
-        let of_policy: BTreeSet<_> = policy.standbys.iter().collect();
-        let joined = facts
-            .followers
-            .iter()
-            .filter(|follower| follower.streaming && !of_policy.contains(&follower.name))
-            .map(|follower| Timer::Settled(follower.name.clone()));
-        away.chain(joined).collect()
+            .filter(|name| !policy.standbys.contains(name));
+        timers.extend(joined.cloned().map(Timer::Settled));
+        timers
     }
 }

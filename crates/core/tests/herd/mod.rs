@@ -92,6 +92,8 @@ pub(crate) struct Host {
     pub(crate) deadman: Option<Moment>,
     /// Its server never comes to the end of its recovery as a primary.
     pub(crate) starts_for_ever: bool,
+    /// Its server connects again and again, and gets nothing.
+    pub(crate) flaps: bool,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
     /// How they fail.
@@ -174,6 +176,7 @@ impl Herd {
                 misses_beats: false,
                 deadman: None,
                 starts_for_ever: false,
+                flaps: false,
                 failing: None,
                 fails_with: Outcome::Failed,
             }
@@ -543,6 +546,9 @@ impl Herd {
             }
             let wal = source.server.wal.clone();
             let host = &self.hosts[&name];
+            if host.flaps {
+                continue;
+            }
             let server = &host.server;
             if !wal.starts_with(&server.wal) && !server.wal.starts_with(&wal) {
                 // One that could not be made to leave a former leader gets nothing from it.

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// How often one that flaps is seen to stream, in milliseconds.
+const FLAPS_EVERY: u64 = 400;
+
 impl Server {
     /// What its commits wait for.
     pub(crate) fn in_force(&self) -> &Enforced {
@@ -293,7 +296,7 @@ impl Herd {
                     })
                     .map(|(follower, host)| Follower {
                         name: follower.clone(),
-                        streaming: true,
+                        streaming: !host.flaps || self.now % FLAPS_EVERY < LOOK_EVERY,
                         replied: true,
                         flush_lsn: Lsn(host.server.wal.len() as u64),
                     })
