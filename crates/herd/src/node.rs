@@ -21,9 +21,13 @@ pub(crate) const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 /// The settings of a superuser's session of ours: what it does never waits for standbys, and is
-/// not written to the server's log.
-pub(crate) const UNLOGGED_AND_LOCAL: &str =
-    "-c synchronous_commit=local -c log_statement=none -c log_min_duration_statement=-1";
+/// not written to the server's log. The rest is what a database, a role or the server may have as
+/// its default, and by which the herd could neither be looked at nor led: a standby asks nothing
+/// under `serializable`, and who is read-only writes no rule.
+pub(crate) const OUR_SETTINGS: &str = "-c synchronous_commit=local -c log_statement=none \
+     -c log_min_duration_statement=-1 -c default_transaction_read_only=off \
+     -c default_transaction_isolation=read\\ committed -c statement_timeout=0 -c lock_timeout=0 \
+     -c session_preload_libraries= -c local_preload_libraries=";
 
 /// A finished node of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +124,7 @@ impl Node {
         )
         .with_dbname(DATABASE)
         .with_application_name("manada");
-        conninfo.options = Some(UNLOGGED_AND_LOCAL.to_owned());
+        conninfo.options = Some(OUR_SETTINGS.to_owned());
         conninfo
     }
 

@@ -140,6 +140,38 @@ pub(crate) fn what_alter_system_sets_does_not_outlast_an_order() -> TestOutcome 
     Ok(())
 }
 
+pub(crate) fn what_a_database_has_as_its_default_does_not_bind_the_agent() -> TestOutcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        n1.done(Order::Enforce(Enforced::Policy(any_1(&["n2"]))))
+            .await;
+        for default in [
+            "default_transaction_isolation = 'serializable'",
+            "session_preload_libraries = 'not_installed'",
+            "default_transaction_read_only = on",
+        ] {
+            let set = format!("ALTER DATABASE postgres SET {default}");
+            n1.session().await.batch_execute(&set).await.expect("set");
+        }
+        let Outcome::RuleWritten { lsn } = n1.done(Order::WriteRule(rule(1, 0, "n1"))).await else {
+            panic!("no rule");
+        };
+        n2.standby_that("has it", |facts| facts.position.flush_lsn >= lsn)
+            .await;
+        // It is looked at in a new session.
+        n2.done(Order::Stop(Stop::Fast)).await;
+        let follow = Some(name("n1"));
+        n2.done(Order::StartStandby { follow }).await;
+        n2.standby_that("shows the rule", |facts| {
+            facts.position.rule == rule_id(1, 0)
+        })
+        .await;
+    });
+    Ok(())
+}
+
 pub(crate) fn nobody_is_promoted_where_somebody_else_sets_what_commits_wait_for(
     programs: Programs,
 ) -> TestOutcome {

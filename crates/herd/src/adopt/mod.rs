@@ -443,7 +443,7 @@ async fn way_in(server: &RunningServer, user: &OsUser) -> Result<Session, AdoptE
         let mut conninfo = Conninfo::unix(&directory, server.port, role)
             .with_dbname(DATABASE)
             .with_application_name("manada");
-        conninfo.options = Some(crate::node::UNLOGGED_AND_LOCAL.to_owned());
+        conninfo.options = Some(crate::node::OUR_SETTINGS.to_owned());
         match Session::open_as(&conninfo, Some(peer)).await {
             Ok(session) => return Ok(session),
             Err(error) => last = Some(error),
