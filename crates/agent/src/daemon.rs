@@ -104,10 +104,6 @@ pub(crate) struct Daemon {
     lookout: Lookout,
     /// The order of the record that was told to be remembered.
     noted: Option<(u32, Revision)>,
-    /// The epoch of the sign of life that is under way.
-    renewing: Option<Epoch>,
-    /// The epoch in which the store has confirmed the record since this agent was started.
-    confirmed: Option<Epoch>,
     /// What the store refused with when it was asked last, or why a sign of life did not get there.
     store_said: Option<String>,
     server: Option<(ServerFacts, Moment)>,
@@ -145,8 +141,6 @@ impl Daemon {
             store: StoreState::Unreachable,
             lookout,
             noted: None,
-            renewing: None,
-            confirmed: None,
             store_said: None,
             server: None,
             starts_since: None,
@@ -298,16 +292,6 @@ impl Daemon {
         }
         if action == RENEWAL && self.store == StoreState::Reachable {
             self.store_said.clone_from(&error);
-        }
-        match &outcome {
-            Outcome::Done if action == RENEWAL => self.confirmed = self.renewing,
-            Outcome::Swapped { record, .. } => self.confirmed = Some(record.value.epoch),
-            Outcome::Done
-            | Outcome::Conflict(_)
-            | Outcome::Unknown
-            | Outcome::RuleWritten { .. }
-            | Outcome::Failed
-            | Outcome::Hindered => {}
         }
         // A sign of life that was given is the rule, three times a second; so is one that was not,
         // where the store has lost the record.
@@ -475,7 +459,6 @@ impl Daemon {
                 flush_lsn,
             } => {
                 let lease = self.next_lease(holds_for, flush_lsn);
-                self.renewing = Some(lease.epoch);
                 self.hands.store.renew(id, expected, lease);
                 true
             }
@@ -563,7 +546,7 @@ impl Daemon {
                 StoreState::Reachable | StoreState::Unreachable => None,
             },
             promised: Some(self.core.promise().epoch),
-            confirmed: self.confirmed,
+            confirmed: self.core.confirmed(),
             remembered: remembered.map(|memory| memory.record.clone()),
             reigns_begun: self.reigns_begun,
         }));

@@ -28,6 +28,8 @@ pub enum Guard {
     PublishUntilRule,
     /// A policy is published before it is put in force.
     PublishBeforeEnforce,
+    /// A policy is put in force only once the store has confirmed the record to this agent.
+    ConfirmBeforeEnforce,
     /// What walsenders may mix while they go over from one policy to another is published as well.
     PublishMixture,
     /// A policy's rule is written only once the policy is in force.
@@ -46,7 +48,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 17] = [
+    pub const ALL: [Guard; 18] = [
         Guard::CoverEveryPolicy,
         Guard::HighestRuleFirst,
         Guard::PersistBeforeSaying,
@@ -57,6 +59,7 @@ impl Guard {
         Guard::PlaceholderUntilRule,
         Guard::PublishUntilRule,
         Guard::PublishBeforeEnforce,
+        Guard::ConfirmBeforeEnforce,
         Guard::PublishMixture,
         Guard::EnforceBeforeRule,
         Guard::CatchUpBeforeOpening,

@@ -45,6 +45,8 @@ pub struct Node {
     /// What is durable of what it promised.
     pub(crate) promise: Promise,
     pub(crate) record: Option<Arc<Versioned<Record>>>,
+    /// The last epoch in which the store has changed something under the record that was known.
+    pub(crate) confirmed: Option<Epoch>,
     /// What the record has this node as: looked up once, since every rule asks.
     pub(crate) role: Option<MemberRole>,
     pub(crate) store: StoreState,
@@ -204,8 +206,7 @@ pub(crate) struct Lanes {
     pub(crate) server: Lane,
     pub(crate) store: Lane,
     pub(crate) promise: Lane,
-    /// When the renewal that is under way was ordered, and for how long it holds.
-    pub(crate) renewal: Option<(Moment, Duration)>,
+    pub(crate) renewal: Option<RenewalUnderWay>,
     pub(crate) renewal_failed: bool,
     /// The store has definitely not done the last renewal: it may answer and refuse.
     pub(crate) renewal_refused: bool,
@@ -213,6 +214,14 @@ pub(crate) struct Lanes {
     /// What the deadman was last told, as far as it is known.
     pub(crate) deadline: Option<Option<Moment>>,
     pub(crate) probing: bool,
+}
+
+/// A sign of life of which the store has not yet said whether it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RenewalUnderWay {
+    pub(crate) ordered: Moment,
+    pub(crate) holds_for: Duration,
+    pub(crate) epoch: Epoch,
 }
 
 /// One lane.
@@ -299,6 +308,7 @@ impl Node {
             guards: Guards::default(),
             promise,
             record: None,
+            confirmed: None,
             role: None,
             store: StoreState::Reachable,
             lease: None,
@@ -373,6 +383,14 @@ impl Node {
         self.record.as_deref()
     }
 
+    /// The last epoch in which the store has given this agent's sign of life, or swapped a record
+    /// for one that it wrote. Until then what is known of an epoch may be older than what a former
+    /// agent of this node did in it; from then on nobody but this agent changes the policies of its
+    /// own reign.
+    pub fn confirmed(&self) -> Option<Epoch> {
+        self.confirmed
+    }
+
     /// Its own name.
     pub fn name(&self) -> &NodeName {
         &self.name
@@ -428,7 +446,11 @@ impl Node {
             }
             (Kind::Renewal, Order::RenewLease { holds_for, .. }) => {
                 self.restart(&Timer::Beat);
-                self.lanes.renewal = Some((now, *holds_for));
+                self.lanes.renewal = self.record.as_deref().map(|record| RenewalUnderWay {
+                    ordered: now,
+                    holds_for: *holds_for,
+                    epoch: record.value.epoch,
+                });
             }
             (Kind::Deadman, Order::Deadman { deadline }) => {
                 self.lanes.deadman = Some(*deadline);

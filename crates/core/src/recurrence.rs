@@ -12,8 +12,8 @@ impl Node {
         for due in node.armed.values_mut() {
             *due = until(*due);
         }
-        if let Some((ordered, _)) = &mut node.lanes.renewal {
-            *ordered = Moment(now.0.saturating_sub(ordered.0));
+        if let Some(renewal) = &mut node.lanes.renewal {
+            renewal.ordered = Moment(now.0.saturating_sub(renewal.ordered.0));
         }
         // It counts only until the try that began then has ended.
         node.rejoin.began = Moment::default();

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
 use crate::position::{Epoch, Position};
+use crate::record::Record;
 
 /// The server's state as of one look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -56,6 +57,14 @@ pub struct PrimaryFacts {
     pub gate: Gate,
     /// Who receives from it.
     pub followers: Vec<Follower>,
+}
+
+impl Promise {
+    /// Whether it follows from a record that comes after this one: an epoch is raised before it is
+    /// promised, and a node is chosen before it sets out to be promoted.
+    pub(crate) fn is_later_than(&self, record: &Record) -> bool {
+        record.epoch < self.epoch || (self.led == Some(record.epoch) && record.leader.is_none())
+    }
 }
 
 impl PrimaryFacts {

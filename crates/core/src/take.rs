@@ -5,6 +5,7 @@ use std::sync::Arc;
 use manada_model::NodeName;
 
 use crate::action::{Order, Rung};
+use crate::guards::Guard;
 use crate::input::{Command, Input, Outcome, StoreState};
 use crate::lease::Lease;
 use crate::message::Message;
@@ -377,12 +378,13 @@ impl Node {
                 if let Some(lease) = lease {
                     self.take_lease(lease);
                 }
+                self.confirmed = Some(record.value.epoch);
                 self.adopt_after(LastBeat::Known, Arc::new(record));
                 self.tell_record = true;
                 true
             }
             Outcome::Conflict(record) => {
-                let is_news = !has_gone_back(&order, &record);
+                let is_news = !has_gone_back(&order, &record) && !self.is_outdated(&record.value);
                 self.adopt(Arc::new(record));
                 is_news
             }
@@ -416,16 +418,17 @@ impl Node {
     }
 
     fn take_renewal_outcome(&mut self, outcome: Outcome) {
-        let Some((ordered, holds_for)) = self.lanes.renewal.take() else {
+        let Some(renewal) = self.lanes.renewal.take() else {
             return;
         };
         self.lanes.renewal_failed = false;
         self.lanes.renewal_refused = outcome == Outcome::Failed;
         match outcome {
             Outcome::Done | Outcome::Swapped { .. } => {
+                self.confirmed = Some(renewal.epoch);
                 self.lease_is_held = true;
                 let margin = self.limits.timings.beat;
-                let ends = ordered + holds_for.saturating_sub(margin);
+                let ends = renewal.ordered + renewal.holds_for.saturating_sub(margin);
                 self.fired.remove(&Timer::LeaseEnds);
                 self.armed.insert(Timer::LeaseEnds, ends);
             }
@@ -457,7 +460,9 @@ impl Node {
 
     fn adopt_after(&mut self, last_beat: LastBeat, record: Arc<Versioned<Record>>) {
         let known = self.record.as_deref();
-        if known.is_some_and(|known| known.order() >= record.order()) {
+        if known.is_some_and(|known| known.order() >= record.order())
+            || self.is_outdated(&record.value)
+        {
             return;
         }
         // A herd that is taken up again has missed the beats of its leader.
@@ -479,6 +484,11 @@ impl Node {
         if turn {
             self.turn(last_beat);
         }
+    }
+
+    /// Whether that record is older than one by which this node has promised something.
+    fn is_outdated(&self, record: &Record) -> bool {
+        self.promise.is_later_than(record) && self.guards.has(Guard::NeverFollowBelowPromise)
     }
 
     /// Another epoch, or another leader in it, or the same after a recovery.

@@ -90,8 +90,10 @@ pub(super) const ENFORCE: Rule = Rule {
             Reason::PolicyChange
         };
         if facts.gate == Gate::Open || node.is_ready_to_acknowledge() {
+            let confirmed = node.confirmed == Some(record.epoch)
+                || !node.guards.has(Guard::ConfirmBeforeEnforce);
             let enforce = Order::Enforce(Enforced::Policy(policy.clone()));
-            return node.order_server(enforce, reason);
+            return confirmed.then(|| node.order_server(enforce, reason))?;
         }
         // Behind the gate nothing is acknowledged until the quorum has caught up.
         let hold = facts.enforced != Enforced::Nobody

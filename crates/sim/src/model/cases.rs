@@ -120,6 +120,12 @@ const STORIES: &[Story] = &[
         goals: |_| vec![Goal::Failover],
     },
     Story {
+        name: "old-records",
+        shapes: &[THREE, WITNESSED],
+        bounds: old_records,
+        goals: |_| vec![Goal::Failover, Goal::PolicyChanged],
+    },
+    Story {
         name: "store-faults",
         shapes: &[TWO, THREE, WITNESSED],
         bounds: store_faults,
@@ -399,6 +405,22 @@ fn agent_restart(_: Shape, size: Size) -> Bounds {
         stale_reads: 1,
         late,
         ..Bounds::smallest()
+    }
+}
+
+/// The leader's agent dies in a change of the policy, or after it, and reads any record that there
+/// was.
+fn old_records(shape: Shape, size: Size) -> Bounds {
+    let late = match (size, shape) {
+        (Size::Small, THREE) => Vec::new(),
+        (Size::Small, _) => vec![Late::Reads],
+        (Size::Large, _) => vec![Late::Reads, Late::Flushes, Late::Reloads],
+    };
+    Bounds {
+        revisions: 7,
+        commands: vec![(LEADER, wait_for(2))],
+        late,
+        ..agent_restart(shape, size)
     }
 }
 

@@ -147,8 +147,8 @@ impl HerdModel {
 
     /// What nothing that can still happen depends on.
     fn forget(&self, world: &mut World, spent: &Spent) {
-        if spent.stale_reads >= self.bounds.stale_reads && world.store.stale.is_some() {
-            world.store.make_mut().stale = None;
+        if spent.stale_reads >= self.bounds.stale_reads && !world.store.former.is_empty() {
+            world.store.make_mut().former.clear();
         }
         let mut mail = std::mem::take(&mut world.mail);
         mail.retain(|(_, to, message)| !self.is_void(world, *to, message));

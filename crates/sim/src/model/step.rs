@@ -2,7 +2,7 @@
 
 use manada_core::input::Input;
 use manada_core::message::Message;
-use manada_core::record::{MemberRole, Record};
+use manada_core::record::{MemberRole, Record, Revision};
 use manada_core::timer::Timer;
 
 use super::{HerdModel, Late, Spent, State};
@@ -28,8 +28,8 @@ pub enum Step {
     Fails(HostId),
     /// The store is read.
     Reads(HostId),
-    /// The store is read, and says what was before.
-    ReadsStale(HostId),
+    /// The store is read, and says what was there at that revision.
+    ReadsStale(HostId, Revision),
     /// The agent looks at its server.
     Looks(HostId),
     /// A message arrives.
@@ -125,8 +125,9 @@ impl HerdModel {
         {
             steps.push(Step::Reads(host));
         }
-        if spent.stale_reads < bounds.stale_reads && world.stale_is_news(host) {
-            steps.push(Step::ReadsStale(host));
+        if spent.stale_reads < bounds.stale_reads {
+            let stale = world.stale_news(host);
+            steps.extend(stale.map(|revision| Step::ReadsStale(host, revision)));
         }
         if bounds.is_late(Late::Looks) && world.has_news(host) {
             steps.push(Step::Looks(host));
@@ -224,9 +225,9 @@ impl HerdModel {
                 world.carry_out(*host, Execution::Fails, now);
             }
             Step::Reads(host) => world.read_store(*host, now),
-            Step::ReadsStale(host) => {
+            Step::ReadsStale(host, revision) => {
                 spent.stale_reads += 1;
-                world.read_store_stale(*host, now);
+                world.read_store_stale(*host, *revision, now);
             }
             Step::Looks(host) => world.look(*host, now),
             Step::Arrives(from, to, message) => {

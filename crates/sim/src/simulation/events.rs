@@ -378,11 +378,21 @@ impl Simulation {
         let now = self.moment();
         if self.store_stale && self.dice.once_in(2) {
             self.counts.add(Happening::ReadStale);
-            self.world.read_store_stale(host, now);
+            self.read_stale(host);
         } else {
             self.world.read_store(host, now);
         }
         self.follow_up(host);
+    }
+
+    /// An agent reads the store, which says what was there some time ago.
+    pub(super) fn read_stale(&mut self, host: HostId) {
+        let former = self.world.store.former.iter();
+        let former: Vec<_> = former.map(|record| record.revision).collect();
+        if let Some(stale) = self.dice.pick(&former) {
+            let now = self.moment();
+            self.world.read_store_stale(host, stale, now);
+        }
     }
 
     /// A timer of an agent is due.

@@ -210,7 +210,7 @@ impl Simulation {
     pub(super) fn count_record(&mut self) {
         let store = self.world.store.clone();
         self.note(|| format!("the record is {:?}", store.record));
-        let Some(former) = &store.stale else {
+        let Some(former) = store.former.back() else {
             return;
         };
         let (former, record) = (&former.value, &store.record.value);
@@ -260,7 +260,7 @@ impl Simulation {
         self.world.start_agent(host, now);
         // What it reads first may be old.
         if self.reaches_store(host) && self.dice.once_in(2) {
-            self.world.read_store_stale(host, now);
+            self.read_stale(host);
         }
         self.look_soon(host);
         self.soon(5, 50, Event::StoreSeen(host));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use manada_core::guards::Guard;
 use manada_core::input::Command;
 use manada_core::record::{Desired, WhenShort};
-use manada_model::SyncMethod;
+use manada_model::{NodeName, SyncMethod};
 
 use super::events::Simulation;
 use super::fault::Fault;
@@ -208,6 +208,19 @@ impl Trial {
                     (4900, Fault::StoreUnreachable(D, long)),
                 ],
             ),
+            Guard::ConfirmBeforeEnforce => (
+                "the leader's agent dies after commits were made to wait for both standbys, reads an old record, and loses the store; it dies with the standby that went on",
+                (3, 0, 1),
+                50,
+                vec![
+                    (0, wait_for_both()),
+                    (2500, Fault::Stall(C, Duration::from_millis(1200))),
+                    (2500, Fault::KillAgent(A)),
+                    (2501, Fault::StoreUnreachable(A, long)),
+                    (3500, Fault::PowerLoss(A, Duration::from_secs(8))),
+                    (3500, Fault::PowerLoss(B, Duration::from_secs(8))),
+                ],
+            ),
             Guard::PublishUntilRule => (
                 "commits shall wait for a standby that stands still, and all others die",
                 (3, 0, 1),
@@ -281,10 +294,19 @@ impl Trial {
 /// An operator wants commits to wait for one of these.
 fn one_of(names: &[&str]) -> Fault {
     let name = |name: &&str| name.parse().expect("a letter and digits are a name");
+    wait_for(1, Some(names.iter().map(name).collect()))
+}
+
+/// An operator wants commits to wait for two of two.
+fn wait_for_both() -> Fault {
+    wait_for(2, None)
+}
+
+fn wait_for(count: u32, standbys: Option<Vec<NodeName>>) -> Fault {
     let desired = Desired {
         method: SyncMethod::Any,
-        count: 1,
-        standbys: Some(names.iter().map(name).collect()),
+        count,
+        standbys,
         when_short: WhenShort::Block,
     };
     Fault::Command(A, Command::SetPolicy(desired))

@@ -219,11 +219,11 @@ impl World {
         known.is_some_and(|known| known < Some(self.store.record.revision))
     }
 
-    /// Whether what was in the store before is newer than what the daemon knows.
-    pub fn stale_is_news(&self, host: HostId) -> bool {
-        let stale = self.store.stale.as_ref().map(|stale| stale.revision);
+    /// Which of the records that were in the store before are newer than what the daemon knows.
+    pub fn stale_news(&self, host: HostId) -> impl Iterator<Item = Revision> {
         let known = self.known_revision(host);
-        known.is_some_and(|known| known < stale)
+        let former = self.store.former.iter().map(|former| former.revision);
+        former.filter(move |former| known.is_some_and(|known| known < Some(*former)))
     }
 
     /// Whether the store has a lease of a reign that has begun, which a daemon that knows the record
@@ -265,9 +265,10 @@ impl World {
     }
 
     /// The daemon reads the store, and is given what was there before.
-    pub fn read_store_stale(&mut self, host: HostId, now: Moment) {
-        if let Some(stale) = self.store.stale.clone() {
-            self.feed(host, Input::Record(stale), now);
+    pub fn read_store_stale(&mut self, host: HostId, stale: Revision, now: Moment) {
+        let mut former = self.store.former.iter();
+        if let Some(stale) = former.find(|former| former.revision == stale) {
+            self.feed(host, Input::Record(stale.clone()), now);
         }
     }
 

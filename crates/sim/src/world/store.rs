@@ -1,15 +1,20 @@
 //! The store: a record that is swapped, and a lease.
 
+use std::collections::VecDeque;
+
 use manada_core::lease::Lease;
 use manada_core::record::{Record, Revision, Versioned};
+
+/// How many records a stale read may be behind.
+const FORMER_MAX: usize = 8;
 
 /// What the store holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Store {
     /// The record.
     pub record: Versioned<Record>,
-    /// The one before: a read may be stale.
-    pub stale: Option<Versioned<Record>>,
+    /// Those before, oldest first: a read may be stale.
+    pub former: VecDeque<Versioned<Record>>,
     /// The last sign of life.
     pub lease: Option<Lease>,
     /// Swaps whose outcome is not known, and which may still happen.
@@ -48,7 +53,7 @@ impl Store {
                 revision: Revision(1),
                 value: record,
             },
-            stale: None,
+            former: VecDeque::new(),
             lease: None,
             late: Vec::new(),
         }
@@ -62,7 +67,11 @@ impl Store {
                 revision: Revision(expected.0 + 1),
                 value: record,
             };
-            self.stale = Some(std::mem::replace(&mut self.record, next));
+            let former = std::mem::replace(&mut self.record, next);
+            self.former.push_back(former);
+            if self.former.len() > FORMER_MAX {
+                self.former.pop_front();
+            }
         }
         matches
     }
