@@ -57,6 +57,7 @@ pub(crate) async fn play(args: PlayArgs, ui: Ui) -> Result<Outcome, Failure> {
             language,
             home: home.path(),
             kept: !args.rm,
+            protected: args.protect,
             steps: screen.steps(),
             machine_work,
             total: begun.elapsed(),

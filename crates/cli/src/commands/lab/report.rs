@@ -13,7 +13,7 @@ use super::language::Language;
 use super::screen::table;
 use super::server::Server;
 use super::step::{Step, milliseconds};
-use super::texts::Texts;
+use super::texts::{Texts, Try};
 use crate::ui::{WIDTH_MAX, accent, paint};
 
 /// The document's format.
@@ -29,6 +29,8 @@ pub(crate) struct Report<'a> {
     postgresql: Postgresql,
     nodes: Vec<Node>,
     uris: Option<Uris>,
+    #[serde(skip)]
+    protected: bool,
     steps: &'a [Step],
     #[serde(rename = "machine_work_ms", serialize_with = "milliseconds")]
     machine_work: Duration,
@@ -62,6 +64,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) language: Language,
     pub(crate) home: &'a Path,
     pub(crate) kept: bool,
+    pub(crate) protected: bool,
     pub(crate) steps: &'a [Step],
     pub(crate) machine_work: Duration,
     pub(crate) total: Duration,
@@ -93,6 +96,7 @@ impl<'a> Report<'a> {
                 primary: uri(herd, std::slice::from_ref(&herd.primary)),
                 standbys: uri(herd, &herd.standbys),
             }),
+            protected: facts.protected,
             steps: facts.steps,
             machine_work: facts.machine_work,
             total: facts.total,
@@ -120,22 +124,29 @@ impl<'a> Report<'a> {
             .as_ref()
             .map(|_| format!(" --home {}", shell_word(&self.home.to_string_lossy())));
         let lab_home = lab_home.unwrap_or_default();
-        let node = if place.home.is_some() {
+        let node_home = place.home.as_ref().map(|_| {
             let node = self.home.join("node1");
             format!(" --home {}", shell_word(&node.to_string_lossy()))
+        });
+        let node_home = node_home.unwrap_or_default();
+        let tries = if self.protected {
+            Try::PROTECTED
         } else {
-            String::new()
+            Try::PLAIN
         };
-        let commands = [
-            format!("manada status{node}"),
-            format!("manada verify{node}"),
-            format!("manada sync off{node}"),
-            format!("manada lab stop{lab_home}"),
-            format!("manada lab rm{lab_home}"),
-        ];
+        let command = |what: &Try| {
+            let home = if what.is_about_the_lab() {
+                &lab_home
+            } else {
+                &node_home
+            };
+            format!("manada {}{home}", what.command())
+        };
+        let commands: Vec<String> = tries.iter().map(command).collect();
         let width = commands.iter().map(|command| command.width()).max();
         let width = width.unwrap_or_default();
-        let meanings = texts.try_commands();
+        let meaning = |what: &Try| texts.try_command(*what);
+        let meanings: Vec<&str> = tries.iter().map(meaning).collect();
         let longest = meanings.iter().map(|meaning| meaning.width()).max();
         let beside = 4 + width + longest.unwrap_or_default() <= WIDTH_MAX;
         let mut text = format!("\n{}\n", paint(accent::STRONG, texts.try_next()));

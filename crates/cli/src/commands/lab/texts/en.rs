@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Texts, time};
+use super::{Texts, Try, time};
 use crate::commands::lab::step::StepId;
 
 pub(super) struct English;
@@ -171,14 +171,16 @@ impl Texts for English {
         "Now try:"
     }
 
-    fn try_commands(&self) -> [&'static str; 5] {
-        [
-            "who is who, and what would be lost if the primary died",
-            "proof that everything replicates, with figures",
-            "back to asynchronous replication",
-            "stop the servers (lab start brings them back)",
-            "remove the lab",
-        ]
+    fn try_command(&self, what: Try) -> &'static str {
+        match what {
+            Try::Status => "who is who, and what would be lost if the primary died",
+            Try::Verify => "proof that everything replicates, with figures",
+            Try::SyncOff => "back to asynchronous replication",
+            Try::Why => "what was done and why, and what blocks what is not",
+            Try::Switchover => "hand over to the best standby",
+            Try::Stop => "stop the servers (lab start brings them back)",
+            Try::Rm => "remove the lab",
+        }
     }
 
     fn replaced(&self) -> String {

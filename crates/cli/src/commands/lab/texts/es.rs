@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Texts, time};
+use super::{Texts, Try, time};
 use crate::commands::lab::step::StepId;
 
 pub(super) struct Spanish;
@@ -176,14 +176,16 @@ impl Texts for Spanish {
         "Y ahora prueba:"
     }
 
-    fn try_commands(&self) -> [&'static str; 5] {
-        [
-            "quién es quién, y qué se perdería si el primario muere",
-            "que todo replica, demostrado con cifras",
-            "volver a la replicación asíncrona",
-            "parar los servidores (lab start los arranca)",
-            "borrar el laboratorio",
-        ]
+    fn try_command(&self, what: Try) -> &'static str {
+        match what {
+            Try::Status => "quién es quién, y qué se perdería si el primario muere",
+            Try::Verify => "que todo replica, demostrado con cifras",
+            Try::SyncOff => "volver a la replicación asíncrona",
+            Try::Why => "qué se hizo y por qué, y qué impide lo que no",
+            Try::Switchover => "pasar el papel de primario a la mejor réplica",
+            Try::Stop => "parar los servidores (lab start los arranca)",
+            Try::Rm => "borrar el laboratorio",
+        }
     }
 
     fn replaced(&self) -> String {

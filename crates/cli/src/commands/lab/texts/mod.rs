@@ -9,6 +9,48 @@ use std::time::Duration;
 use super::language::Language;
 use super::step::StepId;
 
+/// What to try once the practice was played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Try {
+    Status,
+    Verify,
+    SyncOff,
+    Why,
+    Switchover,
+    Stop,
+    Rm,
+}
+
+impl Try {
+    pub(crate) const PLAIN: &[Try] = &[Try::Status, Try::Verify, Try::SyncOff, Try::Stop, Try::Rm];
+    pub(crate) const PROTECTED: &[Try] = &[
+        Try::Status,
+        Try::Why,
+        Try::Switchover,
+        Try::Verify,
+        Try::Stop,
+        Try::Rm,
+    ];
+
+    /// What is typed after `manada`.
+    pub(crate) fn command(self) -> &'static str {
+        match self {
+            Try::Status => "status",
+            Try::Verify => "verify",
+            Try::SyncOff => "sync off",
+            Try::Why => "why",
+            Try::Switchover => "switchover",
+            Try::Stop => "lab stop",
+            Try::Rm => "lab rm",
+        }
+    }
+
+    /// Whether it is told the lab's directory, and not a node's.
+    pub(crate) fn is_about_the_lab(self) -> bool {
+        matches!(self, Try::Stop | Try::Rm)
+    }
+}
+
 /// The words of one language. A title is one line beside a time; it names what was seen to be so.
 pub(crate) trait Texts: Sync {
     /// The first line.
@@ -71,8 +113,8 @@ pub(crate) trait Texts: Sync {
     fn connect_to(&self) -> (&'static str, &'static str);
     /// Above the commands to try.
     fn try_next(&self) -> &'static str;
-    /// What the commands to try are for: status, verify, sync off, lab stop and lab rm.
-    fn try_commands(&self) -> [&'static str; 5];
+    /// What a command to try is for.
+    fn try_command(&self, what: Try) -> &'static str;
 
     /// An earlier lab was replaced: nobody had written in it.
     fn replaced(&self) -> String;
