@@ -4,29 +4,31 @@ use std::fs;
 
 use manada_testbed::{Outcome, Programs};
 
-use crate::lab::Place;
+use crate::lab::{Place, on_a_host_of_its_own};
 
 pub(crate) fn a_lab_is_stopped_started_and_removed() -> Outcome {
-    let place = Place::new(&Programs::any()?);
-    place.succeed(&[]);
-    place.succeed(&["stop"]);
-    assert_eq!(place.processes(), [""; 0]);
-    place.succeed(&["stop"]);
-    place.succeed(&["start"]);
-    place.succeed(&["start"]);
-    assert_eq!(
-        place.sql("node1", "SELECT count(*) FROM test_replication"),
-        "2"
-    );
-    assert_eq!(
-        place.sql("node2", "SELECT count(*) FROM test_sync_replication"),
-        "1"
-    );
-    place.succeed(&["rm"]);
-    assert_eq!(place.entries(), [""; 0]);
-    assert_eq!(place.processes(), [""; 0]);
-    place.succeed(&["rm"]);
-    Ok(())
+    let programs = Programs::any()?;
+    on_a_host_of_its_own(|| {
+        let place = Place::new(&programs);
+        place.succeed(&[]);
+        place.succeed(&["stop"]);
+        assert_eq!(place.processes(), [""; 0]);
+        place.succeed(&["stop"]);
+        place.succeed(&["start"]);
+        place.succeed(&["start"]);
+        assert_eq!(
+            place.sql("node1", "SELECT count(*) FROM test_replication"),
+            "2"
+        );
+        assert_eq!(
+            place.sql("node2", "SELECT count(*) FROM test_sync_replication"),
+            "1"
+        );
+        place.succeed(&["rm"]);
+        assert_eq!(place.entries(), [""; 0]);
+        assert_eq!(place.processes(), [""; 0]);
+        place.succeed(&["rm"]);
+    })
 }
 
 pub(crate) fn an_untouched_lab_is_replaced() -> Outcome {
@@ -42,33 +44,35 @@ pub(crate) fn an_untouched_lab_is_replaced() -> Outcome {
 }
 
 pub(crate) fn a_lab_that_somebody_wrote_in_is_kept() -> Outcome {
-    let place = Place::new(&Programs::any()?);
-    place.succeed(&[]);
-    let first = identifier(&place);
-    place.sql(
-        "node1",
-        "CREATE TABLE thesis AS SELECT 'years of work' AS chapter",
-    );
-    let text = place.succeed(&["--lang", "en"]);
-    let entries = place.entries();
-    let [lab, kept] = &entries[..] else {
-        panic!("{entries:?}");
-    };
-    assert_eq!(lab, "lab");
-    assert!(kept.starts_with("lab.kept-"), "{kept}");
-    assert!(text.contains(kept.as_str()), "{text}");
+    let programs = Programs::any()?;
+    on_a_host_of_its_own(|| {
+        let place = Place::new(&programs);
+        place.succeed(&[]);
+        let first = identifier(&place);
+        place.sql(
+            "node1",
+            "CREATE TABLE thesis AS SELECT 'years of work' AS chapter",
+        );
+        let text = place.succeed(&["--lang", "en"]);
+        let entries = place.entries();
+        let [lab, kept] = &entries[..] else {
+            panic!("{entries:?}");
+        };
+        assert_eq!(lab, "lab");
+        assert!(kept.starts_with("lab.kept-"), "{kept}");
+        assert!(text.contains(kept.as_str()), "{text}");
 
-    // As it was told: what was kept works again under its own name.
-    place.succeed(&["rm"]);
-    fs::rename(place.directory().join(kept), place.home()).expect("renamed");
-    place.succeed(&["start"]);
-    assert_eq!(identifier(&place), first);
-    assert_eq!(
-        place.sql("node2", "SELECT chapter FROM thesis"),
-        "years of work"
-    );
-    place.succeed(&["rm"]);
-    Ok(())
+        // As it was told: what was kept works again under its own name.
+        place.succeed(&["rm"]);
+        fs::rename(place.directory().join(kept), place.home()).expect("renamed");
+        place.succeed(&["start"]);
+        assert_eq!(identifier(&place), first);
+        assert_eq!(
+            place.sql("node2", "SELECT chapter FROM thesis"),
+            "years of work"
+        );
+        place.succeed(&["rm"]);
+    })
 }
 
 pub(crate) fn a_lab_whose_machine_died_is_recovered_before_it_is_judged() -> Outcome {

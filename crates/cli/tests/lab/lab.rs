@@ -5,10 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use manada_testbed::{Programs, Scratch};
+use manada_testbed::{Network, Outcome, Programs, Scratch};
 
 /// The program under test.
 pub(crate) const MANADA: &str = env!("CARGO_BIN_EXE_manada");
+
+/// Runs a test where no other lab can take the ports of its own while it is stopped.
+pub(crate) fn on_a_host_of_its_own(test: impl FnOnce() + Send) -> Outcome {
+    let network = Network::new()?;
+    network.host("lab").inside(test);
+    Ok(())
+}
 
 /// A place for one lab.
 pub(crate) struct Place {
