@@ -1,5 +1,6 @@
 //! The loop: facts go into the core, and what it orders goes to whoever carries it out.
 
+mod deed;
 mod store_news;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use manada_core::action::{Action, ActionId, Order};
-use manada_core::input::{Command, Input, Outcome, StoreState};
+use manada_core::input::{Command, Input, StoreState};
 use manada_core::lease::Lease;
 use manada_core::node::Node as Core;
 use manada_core::obstacle::{ForeignSetting, Obstacle};
@@ -17,11 +18,11 @@ use manada_core::server::{Gate, ServerFacts};
 use manada_core::standing::Standing;
 use manada_core::timer::Moment;
 use manada_herd::Member;
-use manada_model::wording::duration;
 use manada_model::{NodeName, StartTrouble, SystemIdentifier};
 use manada_store::{Contact, Watch};
 use tokio::sync::{mpsc, watch};
 
+use self::deed::{Deed, Teller};
 use crate::clock;
 use crate::glance::Glance;
 use crate::journal::{Event, Journal, is_another_state};
@@ -83,13 +84,6 @@ pub(crate) enum Wish {
     Be(Contact),
 }
 
-/// What was given out, and has not ended.
-struct Deed {
-    given_at: Moment,
-    /// What it is and why, for the log, if it matters to the herd.
-    told_as: Option<(String, String)>,
-}
-
 /// One node's agent.
 pub(crate) struct Daemon {
     core: Core,
@@ -99,6 +93,7 @@ pub(crate) struct Daemon {
     members: Vec<Member>,
     book: Book,
     given: BTreeMap<ActionId, Deed>,
+    teller: Teller,
     beat: u64,
     store: StoreState,
     lookout: Lookout,
@@ -136,6 +131,7 @@ impl Daemon {
             members: Vec::new(),
             book: Book::new(),
             given: BTreeMap::new(),
+            teller: Teller::default(),
             // A later run of this agent goes on with a higher number than the former one had.
             beat: u64::try_from(clock::now().0.as_millis()).unwrap_or_default(),
             store: StoreState::Unreachable,
@@ -283,12 +279,9 @@ impl Daemon {
             self.trouble = trouble;
         }
         let deed = self.given.remove(&action);
-        let took = deed
-            .as_ref()
-            .map(|deed| clock::since(deed.given_at))
-            .unwrap_or_default();
-        if let Some((did, because)) = deed.and_then(|deed| deed.told_as) {
-            log_end(&did, &because, &outcome, took, error.as_deref());
+        let took = deed.as_ref().map(|deed| clock::since(deed.given_at));
+        if let Some(deed) = deed {
+            self.teller.tell(deed, &outcome, error.as_deref());
         }
         if action == RENEWAL && self.store == StoreState::Reachable {
             self.store_said.clone_from(&error);
@@ -300,7 +293,7 @@ impl Daemon {
             self.note(Event::Done {
                 action,
                 outcome: Box::new(outcome.clone()),
-                took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                took_ms: u64::try_from(took.unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
                 error,
             });
         }
@@ -434,6 +427,7 @@ impl Daemon {
 
     fn give(&mut self, action: Action, told_as: Option<(String, String)>) {
         let Action { id, order, .. } = action;
+        let is_routine = wording::is_routine(&order);
         let is_waited_for = match order {
             Order::Send { to, message } => {
                 if to == self.own.name {
@@ -481,7 +475,12 @@ impl Daemon {
             }
         };
         let given_at = clock::now();
-        self.given.insert(id, Deed { given_at, told_as });
+        let deed = Deed {
+            given_at,
+            told_as,
+            is_routine,
+        };
+        self.given.insert(id, deed);
         if !is_waited_for {
             self.take_ended(Ended::failed(id, "too many orders wait"));
         }
@@ -550,24 +549,6 @@ impl Daemon {
             remembered: remembered.map(|memory| memory.record.clone()),
             reigns_begun: self.reigns_begun,
         }));
-    }
-}
-
-/// Says what was done, and why, or why it was not.
-fn log_end(did: &str, because: &str, outcome: &Outcome, took: Duration, error: Option<&str>) {
-    let took = duration(took);
-    let error = error.unwrap_or("no word of why");
-    match outcome {
-        Outcome::Done | Outcome::Swapped { .. } | Outcome::RuleWritten { .. } => {
-            tracing::info!("{did} ({took}): {because}");
-        }
-        Outcome::Conflict(_) => tracing::info!("{did} (somebody else was first): {because}"),
-        Outcome::Unknown => {
-            tracing::warn!("{did} (whether it was done is not known, {error}): {because}");
-        }
-        Outcome::Failed | Outcome::Hindered => {
-            tracing::warn!("{did} (failed after {took}, {error}): {because}")
-        }
     }
 }
 

@@ -6,14 +6,15 @@
 //! has read to the sessions it makes afterwards. So a *new* session that shows the number proves that
 //! settings and rules are the postmaster's, and that every process has the signal to read the former.
 
+use std::fs;
 use std::time::Duration;
 
 use manada_herd::{Door, protection};
 use manada_postgres::Session;
 use manada_postgres::os_user::OsUser;
 use manada_postgres::process::reload;
-use manada_postgres::replace_file::FileOwner;
-use manada_postgres::settings::{ManagedSettings, Setting};
+use manada_postgres::replace_file::{FileOwner, replace_file};
+use manada_postgres::settings::{INCLUDE_LINE, ManagedSettings, Setting, with_include};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -64,7 +65,7 @@ impl Shared {
 
     /// Writes a change, and says whether there was one.
     pub(super) fn write(&self, change: Change) -> Result<bool, OrderError> {
-        let mut changed = change.settings != change.before;
+        let mut changed = self.restore_include()? || change.settings != change.before;
         if let Some(door) = change.door {
             changed |= self.write_access(door)?;
         }
@@ -72,6 +73,24 @@ impl Shared {
             self.write_as_next(change)?;
         }
         Ok(changed)
+    }
+
+    /// Has the server's configuration include `manada.conf` again, where somebody has replaced it by one
+    /// that doesn't: without it no order reaches the server. Says whether that was so. What stands
+    /// below the include is left there.
+    fn restore_include(&self) -> Result<bool, OrderError> {
+        let path = &self.node.file.config_file;
+        let text = fs::read_to_string(path).map_err(OrderError::io("read", path))?;
+        if text.lines().any(|line| line.trim() == INCLUDE_LINE) {
+            return Ok(false);
+        }
+        let Some(text) = with_include(&text) else {
+            return Ok(false);
+        };
+        let owner = FileOwner::like(path).map_err(OrderError::io("read", path))?;
+        replace_file(path, &text, owner)?;
+        tracing::warn!(file = %path.display(), "the configuration did not include manada.conf any more: it does again");
+        Ok(true)
     }
 
     /// Writes the settings, with the next number.

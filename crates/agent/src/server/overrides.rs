@@ -14,8 +14,10 @@ use manada_postgres::replace_file::{FileOwner, replace_file};
 use super::Shared;
 use super::error::OrderError;
 
-/// What no failover is safe without.
-const OWN: [&str; 3] = [
+/// What no failover is safe without, and `hot_standby`: a standby that takes no sessions says no
+/// coordinator where its WAL ends.
+const OWN: [&str; 4] = [
+    "hot_standby",
     "synchronous_standby_names",
     "primary_conninfo",
     "restore_command",

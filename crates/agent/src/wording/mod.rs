@@ -10,6 +10,6 @@ mod texts;
 
 pub(crate) use obstacle::place;
 pub use obstacle::{loss, names, remedy, sentence as obstacle};
-pub use order::{command, sentence as order};
+pub use order::{command, is_routine, sentence as order};
 pub use reason::sentence as reason;
 pub use standing::{policy, sentence as standing};

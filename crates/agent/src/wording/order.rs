@@ -4,14 +4,22 @@ use manada_core::action::{Order, Stop};
 use manada_core::input::Command;
 use manada_core::loss::LossBound;
 use manada_core::record::{Mode, Record};
-use manada_core::server::Gate;
+use manada_core::server::{Enforced, Gate};
 use manada_model::NodeName;
 use manada_model::wording::size;
 
 use super::obstacle::{names, rung_name};
 use super::standing;
 
-/// What was done; `None` for what goes on all the time. `before` is the record that was written last,
+/// Whether it goes on all the time, so that it is worth a word only where it fails.
+pub fn is_routine(order: &Order) -> bool {
+    matches!(
+        order,
+        Order::StopReceiving | Order::Checkpoint | Order::WriteRule(_) | Order::Enforce(_)
+    )
+}
+
+/// What was done; `None` for what is never worth a word. `before` is the record that was written last,
 /// by any node.
 pub fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
     let text = match order {
@@ -32,13 +40,18 @@ pub fn sentence(order: &Order, before: Option<&Record>) -> Option<String> {
             rung_name(*rung)
         ),
         Order::FetchWal { from, .. } => format!("fetched WAL from {from}"),
+        Order::StopReceiving => "stopped receiving WAL".to_owned(),
+        Order::Checkpoint => "wrote a checkpoint".to_owned(),
+        Order::WriteRule(rule) => format!("wrote rule {}.{}", rule.id.epoch, rule.id.sub),
+        Order::Enforce(Enforced::Policy(policy)) => {
+            format!("put in force that {}", standing::policy(policy))
+        }
+        Order::Enforce(Enforced::Nobody | Enforced::Foreign) => {
+            "put in force that commits wait for the time being".to_owned()
+        }
         Order::RenewLease { .. }
         | Order::Promise(_)
         | Order::Send { .. }
-        | Order::StopReceiving
-        | Order::Checkpoint
-        | Order::WriteRule(_)
-        | Order::Enforce(_)
         | Order::ProbeLeader { .. }
         | Order::Deadman { .. } => return None,
     };

@@ -8,9 +8,10 @@ use manada_core::input::Outcome;
 use manada_core::obstacle::{ForeignSetting, SettingPlace};
 use manada_core::server::{Enforced, Gate};
 use manada_model::Lsn;
+use manada_postgres::settings::INCLUDE_LINE;
 use manada_testbed::{Outcome as TestOutcome, Programs};
 
-use crate::flock::{Flock, any_1, block_on, name, rule, rule_id};
+use crate::flock::{Bird, Flock, any_1, block_on, name, rule, rule_id};
 
 pub(crate) fn a_standby_takes_over_and_the_other_follows(programs: Programs) -> TestOutcome {
     block_on(async {
@@ -128,6 +129,11 @@ pub(crate) fn what_alter_system_sets_does_not_outlast_an_order() -> TestOutcome 
         let facts = n2.standby_that("is settled", |facts| facts.settled).await;
         assert_eq!((facts.follows, facts.streams), (None, false));
 
+        n2.alter_system("hot_standby = off").await;
+        n2.done(Order::Stop(Stop::Fast)).await;
+        n2.done(Order::StartStandby { follow: None }).await;
+        n2.standby_that("takes sessions", |_| true).await;
+
         // A server that is killed before the agent sees it.
         n1.alter_system("synchronous_standby_names = ''").await;
         n1.done(Order::Stop(Stop::Immediate)).await;
@@ -168,6 +174,36 @@ pub(crate) fn what_a_database_has_as_its_default_does_not_bind_the_agent() -> Te
             facts.position.rule == rule_id(1, 0)
         })
         .await;
+    });
+    Ok(())
+}
+
+pub(crate) fn a_configuration_that_somebody_replaces_includes_the_agents_again() -> TestOutcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        let policy = Enforced::Policy(any_1(&["n2"]));
+        n1.done(Order::Enforce(policy.clone())).await;
+        let without_include = |bird: &Bird| {
+            let config_file = &bird.node.file.config_file;
+            let text = fs::read_to_string(config_file).expect("there");
+            let kept = text.replace(INCLUDE_LINE, "");
+            fs::write(config_file, kept).expect("written");
+        };
+        without_include(n1);
+        n1.value("SELECT pg_reload_conf()::text").await;
+        n1.primary_that("waits for nobody", |facts| facts.enforced != policy)
+            .await;
+        n1.done(Order::Enforce(policy.clone())).await;
+        n1.primary_that("waits again", |facts| facts.enforced == policy)
+            .await;
+
+        n2.done(Order::Stop(Stop::Fast)).await;
+        without_include(n2);
+        let follow = Some(name("n1"));
+        n2.done(Order::StartStandby { follow }).await;
+        n2.standby_that("streams", |facts| facts.streams).await;
     });
     Ok(())
 }

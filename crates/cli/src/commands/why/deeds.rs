@@ -25,6 +25,9 @@ pub(super) struct Deed {
     pub(super) outcome: Ended,
     pub(super) took_ms: Option<u64>,
     pub(super) error: Option<String>,
+    /// Whether it goes on all the time, and is told only where it fails.
+    #[serde(skip)]
+    pub(super) is_routine: bool,
 }
 
 /// How it ended.
@@ -109,7 +112,18 @@ impl Journal {
                 | Event::Missing { .. } => {}
             }
         }
-        deeds.into_iter().map(|(_, deed)| deed).collect()
+        let mut told: Vec<Deed> = Vec::new();
+        for (_, deed) in deeds {
+            if deed.is_routine {
+                if !matches!(deed.outcome, Ended::Failed | Ended::Unknown) {
+                    continue;
+                }
+                // It is tried again and again: the last time is enough.
+                told.retain(|other| (&other.did, &other.error) != (&deed.did, &deed.error));
+            }
+            told.push(deed);
+        }
+        told
     }
 
     fn begun(&self, entry: &Entry, before: Option<&Record>) -> Option<(Option<ActionId>, Deed)> {
@@ -123,6 +137,7 @@ impl Journal {
             outcome,
             took_ms: None,
             error: None,
+            is_routine: false,
         };
         match &entry.event {
             Event::Ordered {
@@ -137,7 +152,11 @@ impl Journal {
                     }
                     Some(_) | None => wording::reason(reason),
                 };
-                Some((Some(*action), deed(did, Some(reason), because, Ended::Open)))
+                let deed = Deed {
+                    is_routine: wording::is_routine(order),
+                    ..deed(did, Some(reason), because, Ended::Open)
+                };
+                Some((Some(*action), deed))
             }
             Event::Commanded {
                 from,
