@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use manada_core::position::{Position, RuleId};
 use manada_core::server::{PrimaryFacts, ServerFacts, StandbyFacts};
+use manada_herd::schema::DATABASE;
 use manada_model::{Lsn, NodeName};
 use manada_postgres::control_file::{ControlFile, DatabaseState};
 use manada_postgres::process::{PostmasterStatus, RunningError, RunningServer};
-use manada_postgres::{ConnectError, Session};
+use manada_postgres::{ConnectError, Conninfo, Session};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 
@@ -24,6 +25,9 @@ pub const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 /// How old the last new session may be. One costs the server a process and two milliseconds.
 const NEW_SESSION_EVERY: Duration = Duration::from_secs(1);
+
+/// A database that every server has beside the herd's.
+const DATABASE_BESIDE: &str = "template1";
 
 /// What looks remember.
 #[derive(Debug, Default)]
@@ -176,9 +180,38 @@ impl Shared {
         })
     }
 
-    /// A superuser's session through the socket.
+    /// A superuser's session through the socket. Where somebody has closed the herd's database to
+    /// sessions, a primary opens it again: no server of the herd could be asked any more, and without
+    /// a primary nobody could open it.
     pub(super) async fn open(&self) -> Result<Session, ConnectError> {
-        Session::open_as(&self.node.superuser(), Some(self.peer)).await
+        let conninfo = self.node.superuser();
+        match Session::open_as(&conninfo, Some(self.peer)).await {
+            Err(refused) if is_closed(&refused) => {
+                if !self.allow_sessions(&conninfo).await {
+                    return Err(refused);
+                }
+                tracing::warn!(
+                    database = DATABASE,
+                    "somebody had closed it to sessions: opened"
+                );
+                Session::open_as(&conninfo, Some(self.peer)).await
+            }
+            opened => opened,
+        }
+    }
+
+    /// Opens the herd's database from the one beside it; says whether it is open.
+    async fn allow_sessions(&self, conninfo: &Conninfo) -> bool {
+        let beside = conninfo.clone().with_dbname(DATABASE_BESIDE);
+        let Ok(session) = Session::open_as(&beside, Some(self.peer)).await else {
+            return false;
+        };
+        let is_standby = session.query_one("SELECT pg_is_in_recovery()", &[]).await;
+        if !is_standby.is_ok_and(|row| !row.get::<_, bool>(0)) {
+            return false;
+        }
+        let allow = format!("ALTER DATABASE {DATABASE} WITH ALLOW_CONNECTIONS true");
+        session.batch_execute(&allow).await.is_ok()
     }
 
     fn understand(&self, eyes: &mut Eyes, server: &RunningServer, said: Said) -> ServerFacts {
@@ -261,6 +294,12 @@ fn not_connected(error: &ConnectError) -> NotAsked {
         ConnectError::Refused { source, .. } => sort(source),
         ConnectError::Transport(_) | ConnectError::TimedOut { .. } => NotAsked::Silent,
     }
+}
+
+/// Whether the database takes no sessions, not even a superuser's.
+fn is_closed(error: &ConnectError) -> bool {
+    matches!(error, ConnectError::Refused { source, .. }
+        if source.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE))
 }
 
 fn sort(error: &tokio_postgres::Error) -> NotAsked {

@@ -8,6 +8,7 @@ use manada_core::input::Outcome;
 use manada_core::obstacle::{ForeignSetting, SettingPlace};
 use manada_core::server::{Enforced, Gate};
 use manada_model::Lsn;
+use manada_postgres::Session;
 use manada_postgres::settings::INCLUDE_LINE;
 use manada_testbed::{Outcome as TestOutcome, Programs};
 
@@ -204,6 +205,28 @@ pub(crate) fn a_configuration_that_somebody_replaces_includes_the_agents_again()
         let follow = Some(name("n1"));
         n2.done(Order::StartStandby { follow }).await;
         n2.standby_that("streams", |facts| facts.streams).await;
+    });
+    Ok(())
+}
+
+pub(crate) fn a_database_that_is_closed_to_sessions_is_opened_again() -> TestOutcome {
+    let programs = Programs::any()?;
+    block_on(async {
+        let flock = Flock::of(&programs, 1).await;
+        let (n1, n2) = (flock.n1(), flock.n2());
+        let beside = n1.node.superuser().with_dbname("template1");
+        let peer = n1.node.peer().expect("a user");
+        let session = Session::open_as(&beside, Some(peer)).await.expect("open");
+        let close = "ALTER DATABASE postgres WITH ALLOW_CONNECTIONS false";
+        session.batch_execute(close).await.expect("closed");
+        // Each order has a session of its own.
+        n1.done(Order::Enforce(Enforced::Policy(any_1(&["n2"]))))
+            .await;
+        n2.value_is(
+            "SELECT datallowconn::text FROM pg_database WHERE datname = 'postgres'",
+            "true",
+        )
+        .await;
     });
     Ok(())
 }

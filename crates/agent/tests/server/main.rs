@@ -9,6 +9,7 @@ mod rejoining;
 use gate::{a_closed_gate_lets_in_the_herd_alone, rules_with_a_mistake_are_told};
 use leading::{
     a_configuration_that_somebody_replaces_includes_the_agents_again,
+    a_database_that_is_closed_to_sessions_is_opened_again,
     a_standby_takes_over_and_the_other_follows,
     nobody_is_promoted_where_somebody_else_sets_what_commits_wait_for,
     what_a_database_has_as_its_default_does_not_bind_the_agent,
@@ -54,6 +55,7 @@ manada_testbed::trials![
     what_alter_system_sets_does_not_outlast_an_order,
     what_a_database_has_as_its_default_does_not_bind_the_agent,
     a_configuration_that_somebody_replaces_includes_the_agents_again,
+    a_database_that_is_closed_to_sessions_is_opened_again,
     nobody_is_promoted_where_somebody_else_sets_what_commits_wait_for,
     a_rewind_that_would_copy_more_than_a_clone_is_left_to_one,
     two_servers_on_one_timeline_are_told_apart,
