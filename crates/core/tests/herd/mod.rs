@@ -324,11 +324,6 @@ impl Herd {
         self.look_at(&name(text));
     }
 
-    pub(crate) fn hang_server(&mut self, text: &str) {
-        self.host(text).server.runs = Runs::Hangs;
-        self.drop_sessions(text);
-    }
-
     /// The host is gone at once.
     pub(crate) fn power_off(&mut self, text: &str) {
         let host = self.host(text);

@@ -232,6 +232,11 @@ impl Herd {
         }
     }
 
+    pub(crate) fn hang_server(&mut self, text: &str) {
+        self.host(text).server.runs = Runs::Hangs;
+        self.drop_sessions(text);
+    }
+
     /// A server that hung goes on, if it was not stopped.
     pub(crate) fn wake_server(&mut self, text: &str) {
         let server = &mut self.host(text).server;
