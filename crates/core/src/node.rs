@@ -352,6 +352,7 @@ impl Node {
     /// Takes an input in, and decides. `now` only serves to say when timers are due.
     pub fn handle(&mut self, input: Input, now: Moment) {
         self.take(input, now);
+        self.end_lease(now);
         self.wind_all(now);
         for _ in 0..DECISIONS_MAX {
             let Some(decision) = rules::RULES.iter().find_map(|rule| (rule.decide)(self)) else {

@@ -34,6 +34,15 @@ impl Node {
         }
     }
 
+    /// A lease that is over is not held for another moment: whoever stood still hears of other
+    /// things first, maybe that it was given.
+    pub(crate) fn end_lease(&mut self, now: Moment) {
+        let ends = self.armed.get(&Timer::LeaseEnds);
+        if ends.is_some_and(|ends| *ends <= now) {
+            self.fire(Timer::LeaseEnds);
+        }
+    }
+
     /// Arms and disarms all but those of single members.
     pub(crate) fn wind(&mut self, now: Moment) {
         for timer in [

@@ -2,13 +2,16 @@
 
 mod herd;
 
+use std::time::Duration;
+
 use herd::{Herd, Runs, name, server};
-use manada_core::action::Order;
-use manada_core::input::Command;
+use manada_core::action::{ActionId, Order, Stop};
+use manada_core::input::{Command, Input, Outcome};
 use manada_core::loss::LossBound;
 use manada_core::obstacle::Obstacle;
 use manada_core::record::WhenShort;
 use manada_core::server::{Enforced, Gate};
+use manada_core::timer::Timer;
 
 #[test]
 fn an_asynchronous_leader_arms_the_deadman_before_commits_wait_for_nobody() {
@@ -28,6 +31,30 @@ fn an_asynchronous_leader_arms_the_deadman_before_commits_wait_for_nobody() {
         matches!(order, Order::Enforce(Enforced::Policy(policy)) if !policy.is_synchronous())
     });
     assert!(armed.is_some() && armed < relaxed, "{orders:?}");
+}
+
+#[test]
+fn a_sign_of_life_that_is_confirmed_after_its_end_lets_nothing_be_acknowledged() {
+    let members = [("a", server(1)), ("b", server(1))];
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    let mut core = herd.host("a").core.clone();
+    let beats = core.timers()[&Timer::Beat];
+    let mut orders = |input, now| {
+        core.handle(input, now);
+        std::iter::from_fn(|| core.poll_action().map(|action| action.order)).collect::<Vec<_>>()
+    };
+    let given = orders(Input::Timer(Timer::Beat), beats);
+    assert!(matches!(given.as_slice(), [Order::RenewLease { .. }]));
+    let confirmed = Input::Done {
+        action: ActionId(4),
+        outcome: Outcome::Done,
+    };
+    let late = beats + Duration::from_secs(60);
+    let given = orders(confirmed, late);
+    assert!(given.contains(&Order::Stop(Stop::Immediate)), "{given:?}");
+    let arms = |order: &Order| matches!(order, Order::Deadman { deadline: Some(_) });
+    assert!(!given.iter().any(arms), "{given:?}");
 }
 
 #[test]
