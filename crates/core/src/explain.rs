@@ -249,7 +249,8 @@ impl Node {
     fn obstacle_of_store(&self) -> Option<Obstacle> {
         match self.store {
             StoreState::Reachable => {
-                let refuses = self.lanes.renewal_refused;
+                // Where no sign of life is given any more, what became of the last one is over.
+                let refuses = self.renews() && self.lanes.renewal_refused;
                 refuses.then_some(Obstacle::StoreRefuses { said: None })
             }
             StoreState::Unreachable => Some(Obstacle::StoreUnreachable),
