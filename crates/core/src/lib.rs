@@ -14,6 +14,7 @@ mod explain;
 pub mod guards;
 pub mod history;
 pub mod input;
+mod lane;
 pub mod lease;
 pub mod loss;
 pub mod message;

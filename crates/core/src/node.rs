@@ -9,6 +9,7 @@ use manada_model::{Lsn, NodeName};
 use crate::action::{Action, ActionId, Order};
 use crate::guards::Guards;
 use crate::input::{Command, Input, LeaderServer, StoreState};
+use crate::lane::Lane;
 use crate::lease::Lease;
 use crate::loss::LossBound;
 use crate::obstacle::Obstacle;
@@ -222,24 +223,6 @@ pub(crate) struct RenewalUnderWay {
     pub(crate) ordered: Moment,
     pub(crate) holds_for: Duration,
     pub(crate) epoch: Epoch,
-}
-
-/// One lane.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Lane {
-    pub(crate) order: Option<Order>,
-    /// What failed last.
-    pub(crate) failed: Option<Failing>,
-}
-
-/// An order that fails.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Failing {
-    pub(crate) order: Order,
-    /// How often in a row, for the same kind of reason.
-    pub(crate) failures: u32,
-    /// Whether what is in the way is around the server, and not its data.
-    pub(crate) hindered: bool,
 }
 
 /// The kinds of actions that end in a `Done`, and the number that each has while it is under way.
@@ -566,26 +549,5 @@ impl Node {
     pub(crate) fn order_server(&self, order: Order, reason: Reason) -> Option<Decision> {
         self.server_takes(&order)
             .then(|| Decision::order(order, reason))
-    }
-}
-
-impl Lane {
-    fn takes(&self, order: &Order, retry: bool) -> bool {
-        if self.order.is_some() {
-            return false;
-        }
-        match &self.failed {
-            None => true,
-            Some(_) if retry => true,
-            Some(Failing { order: failed, .. }) => {
-                let urgent = matches!(
-                    order,
-                    Order::Stop(_)
-                        | Order::StopReceiving
-                        | Order::SetGate(crate::server::Gate::Closed)
-                );
-                urgent && std::mem::discriminant(failed) != std::mem::discriminant(order)
-            }
-        }
     }
 }

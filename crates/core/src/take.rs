@@ -7,11 +7,12 @@ use manada_model::NodeName;
 use crate::action::{Order, Rung};
 use crate::guards::Guard;
 use crate::input::{Command, Input, Outcome, StoreState};
+use crate::lane::End;
 use crate::lease::Lease;
 use crate::message::Message;
 use crate::node::{
-    AgentRestart, Election, Failing, FailoverWish, Fetch, Following, Handover, Kind, Lane, Node,
-    Resignation, Summons, Tenure, WISHES_MAX,
+    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Node, Resignation,
+    Summons, Tenure, WISHES_MAX,
 };
 use crate::position::Epoch;
 use crate::record::{MemberRole, Record, Versioned};
@@ -28,14 +29,6 @@ const BEATS_UNDER_WAY_MAX: u8 = 1;
 enum LastBeat {
     Known,
     Unknown,
-}
-
-/// How an order has ended, for its lane.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    Succeeded,
-    Failed,
-    Hindered,
 }
 
 impl Node {
@@ -576,49 +569,6 @@ impl Node {
                 .or(self.election.allowed_loss),
             ..Election::default()
         }
-    }
-}
-
-impl End {
-    fn of(succeeded: bool) -> End {
-        if succeeded {
-            End::Succeeded
-        } else {
-            End::Failed
-        }
-    }
-}
-
-impl Lane {
-    /// An order has ended. Failures are counted as long as it is the same kind of order and of
-    /// reason: what another one failed at is no reason to wait longer, and data is not taken for
-    /// broken because of what was around it. Rejoining has pauses of its own.
-    fn end(&mut self, order: Order, how: End) {
-        let before = self.failed.take();
-        if how == End::Succeeded || matches!(order, Order::Rejoin { .. }) {
-            return;
-        }
-        let hindered = how == End::Hindered;
-        let again = |failing: &Failing| failing.hindered == hindered && failing.is_at(&order);
-        let times = before.filter(again).map_or(0, |failing| failing.failures);
-        self.failed = Some(Failing {
-            order,
-            failures: times.saturating_add(1),
-            hindered,
-        });
-    }
-
-    /// Whether that kind of order has failed last.
-    pub(crate) fn fails_at(&self, order: &Order) -> bool {
-        self.failed
-            .as_ref()
-            .is_some_and(|failing| failing.is_at(order))
-    }
-}
-
-impl Failing {
-    fn is_at(&self, order: &Order) -> bool {
-        std::mem::discriminant(&self.order) == std::mem::discriminant(order)
     }
 }
 

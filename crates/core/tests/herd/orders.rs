@@ -40,6 +40,36 @@ impl Herd {
         self.handle(name, done);
     }
 
+    pub(super) fn acknowledge(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for (primary, end, value) in waiting {
+            let server = &self.hosts[&primary].server;
+            let acknowledged = match server.in_force() {
+                Enforced::Nobody | Enforced::Foreign => false,
+                Enforced::Policy(policy) => {
+                    let have = policy
+                        .standbys
+                        .iter()
+                        .filter(|standby| {
+                            let reached = self.reaches(&primary, standby);
+                            let standby = &self.hosts[*standby];
+                            reached
+                                && standby.server.follows.as_ref() == Some(&primary)
+                                && standby.server.runs == Runs::Standby
+                                && standby.server.wal.len() >= end
+                        })
+                        .count();
+                    have >= policy.count as usize
+                }
+            };
+            if acknowledged && server.runs == Runs::Primary {
+                self.acknowledged.insert(value);
+            } else {
+                self.waiting.push((primary, end, value));
+            }
+        }
+    }
+
     pub(super) fn obey_deadmen(&mut self) {
         let now = Moment(Duration::from_millis(self.now));
         for host in self.hosts.keys().cloned().collect::<Vec<_>>() {
