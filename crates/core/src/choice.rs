@@ -99,7 +99,9 @@ pub(crate) fn choose(node: &Node, record: &Record) -> Result<Choice, Obstacle> {
         .filter(|(name, _)| Some(*name) != without)
         .map(|(_, position)| node.comparable(*position))
         .max()
-        .ok_or(Obstacle::NobodyMayLead)?;
+        .ok_or_else(|| Obstacle::AwaitingRecruits {
+            of: record.members.keys().cloned().collect(),
+        })?;
     let reason = match uncovered(node, record, without) {
         Some(published) if node.guards.has(Guard::CoverEveryPolicy) => {
             accept_loss(node, record, published, furthest.flush_lsn)?

@@ -99,6 +99,11 @@ pub enum Obstacle {
         /// How many of them must answer, unless the policy's leader does.
         needed: Option<usize>,
     },
+    /// No recruit has said yet where its WAL ends: each stops receiving, and replays what it has.
+    AwaitingRecruits {
+        /// Who is asked.
+        of: Vec<NodeName>,
+    },
     /// No recruit may lead.
     NobodyMayLead,
     /// More WAL would be lost than is allowed. `failover --allow-data-loss` sets the bound.

@@ -342,34 +342,24 @@ fn a_switchover_hands_over_without_a_rewind() {
 }
 
 #[test]
-fn a_paused_herd_does_nothing_by_itself() {
+fn while_no_recruit_has_answered_that_is_what_is_said() {
     let mut herd = Herd::of_three();
-    herd.command("b", Command::Pause);
-    herd.run(500);
+    for standby in ["b", "c"] {
+        herd.host(standby).failing = Some(("StopReceiving", 3));
+    }
     herd.power_off("a");
-    herd.run(20_000);
-    assert_eq!(herd.record.value.epoch, epoch(1));
-    assert!(herd.host("b").core.obstacles().contains(&Obstacle::Paused));
-    herd.command("b", Command::Resume);
-    herd.run_until("another leader", |herd| herd.leader().is_some());
-}
-
-#[test]
-fn an_operator_can_move_a_healthy_leader() {
-    let mut herd = Herd::of_three();
-    herd.command(
-        "b",
-        Command::Failover {
-            to: Some(name("c")),
-            allow_loss: None,
-        },
-    );
-    herd.run_until("c leads", |herd| herd.leader() == Some(name("c")));
-    herd.settle();
-    assert!(matches!(
-        herd.host("a").core.standing(),
-        Standing::Following { .. }
-    ));
+    let obstacles = |herd: &Herd| {
+        let cores = ["b", "c"].map(|host| herd.hosts[&name(host)].core.obstacles());
+        cores.concat()
+    };
+    let all = || ["a", "b", "c"].map(name).to_vec();
+    herd.run_until("they are waited for", |herd| {
+        obstacles(herd).contains(&Obstacle::AwaitingRecruits { of: all() })
+    });
+    herd.run_until("another leader", |herd| {
+        assert!(!obstacles(herd).contains(&Obstacle::NobodyMayLead));
+        herd.leader().is_some()
+    });
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub fn sentence(obstacle: &Obstacle) -> String {
                 names(recruits)
             )
         }
+        Obstacle::AwaitingRecruits { of } => format!(
+            "none of {} has said yet where its WAL ends: whoever is asked replays first what it has",
+            names(of)
+        ),
         Obstacle::NobodyMayLead => "nobody that answered may lead".to_owned(),
         Obstacle::LossTooLarge { bytes, bound } => match bytes {
             Some(bytes) => format!(
@@ -246,6 +250,9 @@ pub fn remedy(obstacle: &Obstacle) -> Option<String> {
             return Some(after_refusal(said.as_deref().unwrap_or_default()).to_owned());
         }
         Obstacle::NoRecord => "manada run on the primary's host".to_owned(),
+        Obstacle::AwaitingRecruits { .. } => {
+            "if it lasts, see whose agents do not answer: manada status".to_owned()
+        }
         Obstacle::NobodyMayLead | Obstacle::NeverLeads => {
             "start a server whose priority is above 0".to_owned()
         }

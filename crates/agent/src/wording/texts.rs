@@ -108,6 +108,9 @@ fn what_stands_in_the_way_and_what_would_unblock_it() {
         not_covered(synchronous.clone(), &["beto", "carla"], Some(2)),
         not_covered(synchronous, &["beto"], Some(1)),
         not_covered(published(Policy::asynchronous()), &[], None),
+        Obstacle::AwaitingRecruits {
+            of: names(&["ana", "beto"]),
+        },
         Obstacle::NobodyMayLead,
         Obstacle::LossTooLarge {
             bytes: Some(16 << 20),

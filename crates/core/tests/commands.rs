@@ -1,0 +1,39 @@
+//! What operators want of a herd.
+
+mod herd;
+
+use herd::{Herd, epoch, name};
+use manada_core::input::Command;
+use manada_core::obstacle::Obstacle;
+use manada_core::standing::Standing;
+
+#[test]
+fn a_paused_herd_does_nothing_by_itself() {
+    let mut herd = Herd::of_three();
+    herd.command("b", Command::Pause);
+    herd.run(500);
+    herd.power_off("a");
+    herd.run(20_000);
+    assert_eq!(herd.record.value.epoch, epoch(1));
+    assert!(herd.host("b").core.obstacles().contains(&Obstacle::Paused));
+    herd.command("b", Command::Resume);
+    herd.run_until("another leader", |herd| herd.leader().is_some());
+}
+
+#[test]
+fn an_operator_can_move_a_healthy_leader() {
+    let mut herd = Herd::of_three();
+    herd.command(
+        "b",
+        Command::Failover {
+            to: Some(name("c")),
+            allow_loss: None,
+        },
+    );
+    herd.run_until("c leads", |herd| herd.leader() == Some(name("c")));
+    herd.settle();
+    assert!(matches!(
+        herd.host("a").core.standing(),
+        Standing::Following { .. }
+    ));
+}
