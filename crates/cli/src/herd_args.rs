@@ -11,6 +11,7 @@ use manada_postgres::Conninfo;
 use manada_postgres::conninfo::{Environment, SslMode};
 
 use crate::error::Failure;
+use crate::privilege::as_whom;
 
 /// The herd: any server of it by URI or by libpq's environment variables, else this host's node.
 #[derive(Clone, Debug, Default, Args)]
@@ -125,9 +126,12 @@ impl HerdArgs {
                     failure.next(format!("--herd {herd}"))
                 }))
             }
-            Err(FindNodeError::None) => Err(no_node()),
+            Err(error @ FindNodeError::None) => {
+                Err(as_whom(&error).into_iter().fold(no_node(), Failure::next))
+            }
             Err(error @ (FindNodeError::Home(_) | FindNodeError::File(_))) => {
-                Err(Failure::usage("this host's node can't be read").because(error))
+                let failure = Failure::usage("this host's node can't be read").because(&error);
+                Err(as_whom(&error).into_iter().fold(failure, Failure::next))
             }
         }
     }

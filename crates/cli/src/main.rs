@@ -3,6 +3,7 @@
 mod commands;
 mod error;
 mod herd_args;
+mod privilege;
 mod protected;
 mod sentences;
 mod server_programs;

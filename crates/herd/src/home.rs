@@ -104,6 +104,11 @@ impl Home {
         Ok(Home { path })
     }
 
+    /// Where the homes of root's nodes are.
+    pub fn of_root() -> &'static Path {
+        Path::new(HOMES_OF_ROOT)
+    }
+
     /// All homes of this user on this host that hold a finished node, in the order of their paths.
     /// One below a directory that can't be a herd's name is none: it was moved out of the way.
     pub fn discover() -> Result<Vec<Home>, HomeError> {

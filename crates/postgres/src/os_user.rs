@@ -228,6 +228,15 @@ impl OsUser {
     }
 }
 
+/// The name of whoever owns this; `None` where the user has none.
+///
+/// # Errors
+/// Where it can't be looked at.
+pub fn owner_name(path: &Path) -> io::Result<Option<String>> {
+    let uid = Uid::from_raw(fs::metadata(path)?.uid());
+    Ok(User::from_uid(uid)?.map(|user| user.name))
+}
+
 /// Whether we may, and therefore must, become somebody else to run a server.
 pub fn we_are_root() -> bool {
     Uid::effective().is_root()

@@ -11,6 +11,7 @@ use manada_model::{HerdName, NodeName};
 use super::init::own_program;
 use crate::block_on;
 use crate::error::{Failure, Outcome};
+use crate::privilege::as_whom;
 use crate::ui::{Format, Ui, accent, paint};
 
 /// Print a new join token, on the primary's host.
@@ -54,7 +55,7 @@ impl LocalNodeArgs {
     pub(crate) fn find(&self) -> Result<Node, Failure> {
         use manada_herd::FindNodeError;
         Node::find(self.home.as_deref(), self.herd.as_ref(), self.node.as_ref()).map_err(|error| {
-            match &error {
+            let failure = match &error {
                 FindNodeError::None => Failure::usage(&error)
                     .next("manada init, or manada join")
                     .next("or name its directory: --home DIR"),
@@ -62,7 +63,8 @@ impl LocalNodeArgs {
                     Failure::usage(&error).next("say which: --herd NAME --node NAME, or --home DIR")
                 }
                 FindNodeError::Home(_) | FindNodeError::File(_) => Failure::usage(&error),
-            }
+            };
+            as_whom(&error).into_iter().fold(failure, Failure::next)
         })
     }
 }
