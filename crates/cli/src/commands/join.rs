@@ -16,7 +16,7 @@ use manada_postgres::programs::Wanted;
 use manada_wal::clone::ClonePhase;
 
 use super::init::own_program;
-use crate::error::{Failure, Outcome};
+use crate::error::{Exit, Failure, Outcome};
 use crate::ui::{Format, Ui, accent, paint};
 use crate::{block_on, server_programs, this_host};
 
@@ -84,6 +84,13 @@ pub(crate) fn run(args: JoinArgs, ui: Ui) -> Result<Outcome, Failure> {
         let outcome = join(&invitation, &programs, &new, &|step| shown.show(step)).await;
         shown.bar.finish_and_clear();
         outcome.map_err(failure)
+    })
+    .map_err(|failure| {
+        if failure.exit() == Exit::Interrupted {
+            interrupted(&new)
+        } else {
+            failure
+        }
     })?;
     report(&joined, ui);
     Ok(Outcome::Done)
@@ -215,6 +222,29 @@ fn note(note: &JoinNote) -> String {
     }
 }
 
+/// What a join that was broken off leaves, and how it goes on.
+fn interrupted(new: &NewStandby) -> Failure {
+    let home = new.home.path();
+    let failure = Failure::interrupted();
+    if !home.exists() {
+        return failure
+            .because("this host did not join, and nothing was changed")
+            .next("run it again");
+    }
+    let name = &new.name;
+    failure
+        .because(format!(
+            "this host did not join yet. What it has is in {}; where the primary has admitted {name} \
+             already, a slot there may keep WAL for it",
+            home.display()
+        ))
+        .next("run it again, with the same token: it goes on where it stopped")
+        .next(format!(
+            "or give it up: on the primary's host manada remove {name}, and here rm -r {}",
+            home.display()
+        ))
+}
+
 fn failure(error: JoinError) -> Failure {
     let what = "this host did not join";
     let refused = || Failure::refused(what).because(&error);
@@ -292,5 +322,41 @@ fn failure(error: JoinError) -> Failure {
         | JoinError::Settings(_)
         | JoinError::Streaming(_)
         | JoinError::NodeFile(_) => failed().next(again),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_that_was_broken_off_says_what_is_left_and_how_to_go_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let new = |home: &str| NewStandby {
+            home: Home::at(&directory.path().join(home)).expect("a home"),
+            name: "beto".parse().expect("a name"),
+            addresses: Vec::new(),
+            port: DEFAULT_PORT,
+            data_directory: None,
+            manada: PathBuf::from("manada"),
+        };
+        let nothing = interrupted(&new("nothing"));
+        assert!(
+            nothing
+                .why()
+                .is_some_and(|why| why.contains("nothing was changed"))
+        );
+        std::fs::create_dir(directory.path().join("half")).expect("made");
+        let half = interrupted(&new("half"));
+        assert_eq!(half.exit(), Exit::Interrupted);
+        assert!(
+            half.why()
+                .is_some_and(|why| why.contains("half") && why.contains("slot"))
+        );
+        let steps = half.steps().join("\n");
+        assert!(
+            steps.contains("run it again") && steps.contains("manada remove beto"),
+            "{steps}"
+        );
     }
 }
