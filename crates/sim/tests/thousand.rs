@@ -7,7 +7,7 @@ use manada_sim::simulation::{Fault, Life};
 use manada_sim::world::HostId;
 
 /// How long each herd is watched, a failover in the midst.
-const WATCHED: Duration = Duration::from_secs(8);
+const WATCHED: Duration = Duration::from_secs(10);
 
 /// By how many percent what a node of one herd asks of the store may differ from that of another.
 const TOLERANCE_PERCENT: u64 = 20;
