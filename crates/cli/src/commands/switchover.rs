@@ -87,6 +87,12 @@ pub(crate) async fn run(args: &SwitchoverArgs, ui: Ui) -> Result<Outcome, Failur
             .because("it was stopped, and nobody took over, so it was started in place")
             .next("manada why"));
     }
+    if let Some(to) = plan.to.as_ref().filter(|to| **to != leader.name) {
+        return Err(Failure::failed(format!("{} leads, not {to}", leader.name))
+            .because("another was chosen, be it that somebody else asked for it")
+            .next("manada why")
+            .next(format!("manada switchover --to {to}")));
+    }
     report(ui, &plan, Some(&leader));
     Ok(Outcome::Done)
 }
