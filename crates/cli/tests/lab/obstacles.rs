@@ -9,26 +9,27 @@ use manada_postgres::os_user::we_are_root;
 use manada_testbed::faults::{ReadOnly, SmallDisk};
 use manada_testbed::{Missing, Outcome, Programs};
 
-use crate::lab::{MANADA, Place};
+use crate::lab::{MANADA, Place, on_a_host_of_its_own};
 
 /// Less than one node's data directory.
 const SMALL_MEGABYTES: u32 = 20;
 
 pub(crate) fn taken_ports_are_passed_over() -> Outcome {
-    let place = Place::new(&Programs::any()?);
-    // Other tests use some of them, which is as good.
-    let held: Vec<TcpListener> = [5441, 5442, 5444]
-        .into_iter()
-        .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
-        .collect();
-    let report = place.succeed(&["--rm", "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
-    for node in report["nodes"].as_array().expect("nodes") {
-        let port = node["port"].as_u64().expect("a port");
-        assert!(![5441, 5442, 5444].contains(&port), "{port}");
-    }
-    drop(held);
-    Ok(())
+    let programs = Programs::any()?;
+    on_a_host_of_its_own(|| {
+        let place = Place::new(&programs);
+        let taken = [5441, 5442, 5444];
+        let held = taken.map(|port| TcpListener::bind(("127.0.0.1", port)).expect("free"));
+        let report = place.succeed(&["--rm", "--format", "json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let nodes = report["nodes"].as_array().expect("nodes");
+        let ports: Vec<u64> = nodes
+            .iter()
+            .filter_map(|node| node["port"].as_u64())
+            .collect();
+        assert_eq!(ports, [5443, 5445]);
+        drop(held);
+    })
 }
 
 pub(crate) fn a_full_disk_is_said_and_nothing_runs_on() -> Outcome {
