@@ -21,10 +21,22 @@ const GUARDS: &str = "docs/design/guards.md";
 /// Files of one directory, by name.
 type Pages = BTreeMap<String, String>;
 
-/// Writes the documents; with `check`, says which ones differ and writes none.
+/// What is to be done.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Docs {
+    /// Write nothing; fail where a document is not what the code says.
+    #[arg(long)]
+    check: bool,
+    /// The `manada` that writes its commands' pages [default: built from here].
+    #[arg(long, value_name = "PROGRAM")]
+    manada: Option<PathBuf>,
+}
+
+/// Writes the documents, or says which ones differ and writes none.
 #[allow(clippy::print_stdout, reason = "it is a command")]
-pub(crate) fn run(check: bool) -> ExitCode {
-    match differences(check) {
+pub(crate) fn run(docs: &Docs) -> ExitCode {
+    let check = docs.check;
+    match differences(docs) {
         Ok(differing) if differing.is_empty() => {
             println!("docs: as the code says");
             ExitCode::SUCCESS
@@ -51,11 +63,13 @@ pub(crate) fn run(check: bool) -> ExitCode {
     }
 }
 
-/// The files that are not as the code says; unless `check`, they are so afterwards.
-fn differences(check: bool) -> io::Result<Vec<PathBuf>> {
+/// The files that are not as the code says; unless they are only checked, they are so afterwards.
+fn differences(docs: &Docs) -> io::Result<Vec<PathBuf>> {
+    let check = docs.check;
     let root = crate::repository();
     let mut differing = Vec::new();
-    for (directory, wanted) in [(COMMANDS, commands(&root)?), (RULES, rules())] {
+    let commands = commands(&root, docs.manada.as_deref())?;
+    for (directory, wanted) in [(COMMANDS, commands), (RULES, rules())] {
         let directory = root.join(directory);
         let found = read(&directory)?;
         for name in outdated(&wanted, &found) {
@@ -96,18 +110,18 @@ fn outdated<'a>(wanted: &'a Pages, found: &'a Pages) -> Vec<&'a str> {
 }
 
 /// The commands' pages, as the program itself writes them: its definitions are its own.
-fn commands(root: &Path) -> io::Result<Pages> {
+fn commands(root: &Path, manada: Option<&Path>) -> io::Result<Pages> {
     let pages = tempfile::tempdir()?;
-    let written = Command::new(env!("CARGO"))
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "manada",
-            "--",
-            "man",
-            "--markdown",
-        ])
+    let mut program = match manada {
+        Some(program) => Command::new(root.join(program)),
+        None => {
+            let mut cargo = Command::new(env!("CARGO"));
+            cargo.args(["run", "--quiet", "--package", "manada", "--"]);
+            cargo
+        }
+    };
+    let written = program
+        .args(["man", "--markdown"])
         .arg(pages.path())
         .current_dir(root)
         .status()?;

@@ -20,11 +20,7 @@ enum Task {
     /// Check what the compiler does not: crate edges, printing, file sizes, reasons, documents.
     Tidy,
     /// Write the documents that are made from the code.
-    Docs {
-        /// Write nothing; fail where a document is not what the code says.
-        #[arg(long)]
-        check: bool,
-    },
+    Docs(docs::Docs),
     /// Strike a herd with faults at random, and hold what clients were told against what is there.
     Chaos(chaos::Arguments),
     /// Measure, beside what there is to be measured against.
@@ -39,7 +35,7 @@ enum Task {
 fn main() -> ExitCode {
     match Task::parse() {
         Task::Tidy => tidy::run(),
-        Task::Docs { check } => docs::run(check),
+        Task::Docs(docs) => docs::run(&docs),
         Task::Chaos(arguments) => chaos::run(&arguments),
         Task::Bench(bench) => bench::run(&bench),
         Task::Model(model) => model::run(&model),
