@@ -20,7 +20,7 @@ use crate::etcd::EtcdCluster;
 use crate::host::Host;
 use crate::network::Network;
 use crate::programs::{Missing, Programs};
-use crate::wait::poll_until;
+use crate::wait::{poll_until, wait_until};
 use crate::workload::{self, Server};
 
 /// How long a herd may take to come up.
@@ -130,8 +130,11 @@ impl ProtectedHerd {
         let herd = ProtectedHerd::of(network, nodes, etcd, shape.synchronous());
         herd.must_become_whole(START_MAX);
         if let Some(wish) = shape.wish() {
-            let output = herd.primary().command(wish).output().expect("manada runs");
-            assert!(output.status.success(), "{output:?}");
+            // Its servers may be whole before the store has a record of the herd.
+            wait_until("the herd does as it is told", || {
+                let output = herd.primary().command(wish).output().expect("manada runs");
+                output.status.success()
+            });
             herd.must_become_whole(START_MAX);
         }
         Ok(herd)
