@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::policy::Published;
 use crate::position::Epoch;
 use crate::record::{MemberRole, Record, Versioned};
+use crate::server::{Enforced, ServerFacts};
 
 /// What a node knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,8 @@ pub struct Testimony {
     pub record: Option<Versioned<Record>>,
     /// The epoch in which the store has confirmed its record since its agent was started. A leader
     /// is the only one who changes the policies of its reign, so that one who says this knows them.
-    /// It does not say it while something is in force that it could not publish.
+    /// It does not say it while something is in force that it could not publish, or while it goes by
+    /// an older record than its disk has.
     pub confirmed: Option<Epoch>,
 }
 
@@ -124,8 +126,46 @@ pub enum Doubt {
         /// Who.
         leader: NodeName,
     },
+    /// The leader goes by another record than the newest one that is remembered.
+    LeaderGoesByAnother {
+        /// Who.
+        leader: NodeName,
+    },
     /// They were enough to elect a leader among themselves.
     CouldHaveElected,
+}
+
+impl Testimony {
+    /// That of a node whose agent goes by `record` with that server. `remembered` is what its disk
+    /// has, if that is newer.
+    pub fn of(
+        promised: Epoch,
+        record: Option<&Versioned<Record>>,
+        remembered: Option<&Versioned<Record>>,
+        confirmed: Option<Epoch>,
+        server: Option<&ServerFacts>,
+    ) -> Testimony {
+        let published = record.map_or(&[][..], |record| &record.value.policies);
+        let vouches = remembered.is_none() && is_as_published(server, published);
+        Testimony {
+            promised,
+            record: remembered.or(record).cloned(),
+            confirmed: confirmed.filter(|_| vouches),
+        }
+    }
+}
+
+/// Whether commits wait for nothing but what is published. Somebody else may have set something
+/// while it could not be published.
+fn is_as_published(server: Option<&ServerFacts>, published: &[Published]) -> bool {
+    let Some(ServerFacts::Primary(primary)) = server else {
+        return true;
+    };
+    match &primary.enforced {
+        Enforced::Nobody => true,
+        Enforced::Policy(policy) => published.iter().any(|one| one.policy == *policy),
+        Enforced::Foreign => false,
+    }
 }
 
 /// Whether the store has lost the record of a herd that has been there before: it has none, or one
@@ -164,7 +204,7 @@ pub fn recover(hearing: &Hearing<'_>) -> Result<Recovery, Refusal> {
         recoveries: newest.value.recoveries.max(known) + 1,
         ..newest.value.clone()
     };
-    match hearing.leader_that_goes_on(&record, promised) {
+    match hearing.leader_that_goes_on(newest, promised) {
         Ok(leader) => Ok(Recovery {
             record,
             way: Way::GoesOn { leader },
@@ -199,9 +239,14 @@ impl Hearing<'_> {
         }
     }
 
-    /// The leader, if it is certain that it leads still and that the record has every policy by
-    /// which its commits are acknowledged; or why that is not certain.
-    fn leader_that_goes_on(&self, record: &Record, promised: Epoch) -> Result<NodeName, Doubt> {
+    /// The leader, if it is certain that it leads still and that the newest record has every policy
+    /// by which its commits are acknowledged; or why that is not certain.
+    fn leader_that_goes_on(
+        &self,
+        newest: &Versioned<Record>,
+        promised: Epoch,
+    ) -> Result<NodeName, Doubt> {
+        let record = &newest.value;
         let leader = record.leader.clone().ok_or(Doubt::NobodyLed)?;
         let Some(testimony) = self.heard.get(&leader) else {
             return Err(Doubt::LeaderIsAway { leader });
@@ -215,6 +260,11 @@ impl Hearing<'_> {
         }
         if testimony.confirmed != Some(record.epoch) {
             return Err(Doubt::LeaderForgot { leader });
+        }
+        // One that had forgotten the newest, and found an older one in a store that was restored,
+        // has that one's policies in force.
+        if testimony.record.as_ref() != Some(newest) {
+            return Err(Doubt::LeaderGoesByAnother { leader });
         }
         // A change of the policy may have been concluded without the leader's having heard of it:
         // then one of these is what they had to cover.

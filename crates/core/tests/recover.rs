@@ -10,9 +10,9 @@ use manada_core::policy::{Policy, Published};
 use manada_core::position::{Epoch, Position};
 use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, WhenShort};
 use manada_core::recover::{Doubt, Hearing, Recovery, Refusal, Testimony, Way, is_lost, recover};
-use manada_core::server::Promise;
+use manada_core::server::{Enforced, Gate, PrimaryFacts, Promise, ServerFacts};
 use manada_core::timer::{Moment, Timer, Timings};
-use manada_model::{NodeName, SyncMethod};
+use manada_model::{Lsn, NodeName, SyncMethod};
 
 fn name(text: &str) -> NodeName {
     text.parse().expect("a name")
@@ -160,8 +160,62 @@ fn the_newest_record_that_anybody_remembers_is_written() {
     herd.at("c").record = Some(record(3, 71, any(1, &["b"])));
     herd.at("b").record = None;
     herd.found = Some(record(2, 9, any(1, &["c"])));
-    let now = herd.recover().expect("it is taken up again").record;
+    let now = herd.elects(&["a", "b", "c"]);
+    let last = now.policies.last().expect("never empty");
+    assert_eq!(last.policy, any(1, &["b"]));
+
+    herd.at("a").record = Some(record(3, 71, any(1, &["b"])));
+    let Recovery { record: now, way } = herd.recover().expect("it is taken up again");
+    assert_eq!(way, Way::GoesOn { leader: name("a") });
     assert_eq!(now.policies[0].policy, any(1, &["b"]));
+}
+
+/// Its agent was started without a memory, and found in a store that was restored what it had
+/// published before.
+#[test]
+fn a_leader_vouches_for_no_record_but_the_one_that_it_goes_by() {
+    for revision in [69, 70] {
+        let mut herd = Herd::of(any(2, &["b", "c"]));
+        let restored = record(3, revision, any(1, &["b", "c"]));
+        herd.at("a").record = Some(restored.clone());
+        herd.found = Some(restored).filter(|found| found.revision < Revision(70));
+        let now = herd.elects(&["a", "b", "c"]);
+        assert!(!covered(&now, &["b", "c"]), "only a may have all commits");
+    }
+    let mut herd = Herd::well();
+    herd.at("a").record = Some(record(3, 69, any(1, &["b"])));
+    let leader = name("a");
+    let doubt = herd.without("c").doubt();
+    assert_eq!(doubt, Doubt::LeaderGoesByAnother { leader });
+}
+
+#[test]
+fn who_goes_by_less_than_its_disk_has_vouches_for_nothing() {
+    let (older, newer) = (record(3, 69, any(1, &["b"])), record(3, 70, any(1, &["c"])));
+    let position = Position::default();
+    let server = |policy| {
+        ServerFacts::Primary(PrimaryFacts {
+            position,
+            recovery_end_lsn: Lsn::INVALID,
+            enforced: Enforced::Policy(policy),
+            gate: Gate::Open,
+            followers: Vec::new(),
+        })
+    };
+    let confirmed = Some(Epoch(3));
+    let says = |known, disk, policy| {
+        Testimony::of(
+            Epoch(3),
+            Some(known),
+            disk,
+            confirmed,
+            Some(&server(policy)),
+        )
+    };
+    assert_eq!(says(&older, None, any(1, &["b"])).confirmed, confirmed);
+    assert_eq!(says(&older, None, any(1, &["c"])).confirmed, None);
+    let behind = says(&older, Some(&newer), any(1, &["b"]));
+    assert_eq!((behind.record, behind.confirmed), (Some(newer), None));
 }
 
 #[test]

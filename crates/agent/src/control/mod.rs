@@ -15,7 +15,7 @@ use manada_core::obstacle::Obstacle;
 use manada_core::position::Epoch;
 use manada_core::record::{Record, Versioned};
 use manada_core::recover::Testimony;
-use manada_core::server::{Enforced, ServerFacts};
+use manada_core::server::ServerFacts;
 use manada_core::standing::Standing;
 use manada_herd::Home;
 use manada_model::{HerdName, NodeName};
@@ -94,25 +94,13 @@ pub struct View {
 impl View {
     /// What the node knows of its herd, for when the store knows less.
     pub fn testimony(&self) -> Option<Testimony> {
-        Some(Testimony {
-            promised: self.promised?,
-            record: self.remembered.as_ref().or(self.record.as_ref()).cloned(),
-            confirmed: self.confirmed.filter(|_| self.is_as_published()),
-        })
-    }
-
-    /// Whether commits wait for nothing but what the record says. Somebody else may have set
-    /// something while it could not be published.
-    fn is_as_published(&self) -> bool {
-        let Some(ServerFacts::Primary(primary)) = &self.server else {
-            return true;
-        };
-        let policies = self.record.iter().flat_map(|record| &record.value.policies);
-        match &primary.enforced {
-            Enforced::Nobody => true,
-            Enforced::Policy(policy) => policies.into_iter().any(|one| one.policy == *policy),
-            Enforced::Foreign => false,
-        }
+        Some(Testimony::of(
+            self.promised?,
+            self.record.as_ref(),
+            self.remembered.as_ref(),
+            self.confirmed,
+            self.server.as_ref(),
+        ))
     }
 }
 

@@ -242,6 +242,9 @@ fn doubted(doubt: &Doubt) -> String {
             "{leader}'s agent was started after the record was lost, and can't vouch for what \
              commits wait for"
         ),
+        Doubt::LeaderGoesByAnother { leader } => {
+            format!("{leader} leads by another record than the newest one that is remembered")
+        }
         Doubt::CouldHaveElected => "they were enough to elect a primary themselves".to_owned(),
     }
 }
