@@ -73,6 +73,30 @@ fn losing_the_store_demotes_no_leader_that_hears_its_quorum() {
 }
 
 #[test]
+fn a_herd_whose_record_is_lost_is_taken_up_again_without_a_pause() {
+    let lost = Fault::RecordLoss(None, Duration::from_secs(10));
+    suffer(&[(AT_ONCE, lost)], |simulation| {
+        assert_eq!(epoch(simulation), Epoch(1));
+        assert_eq!(simulation.world.store.record.value.recoveries, 1);
+    });
+}
+
+#[test]
+fn a_paused_herd_that_was_taken_up_again_without_its_leaders_server_resumes() {
+    suffer(
+        &[
+            (AT_ONCE, Fault::Pause(LEADER, Duration::from_secs(8))),
+            (
+                Duration::from_secs(1),
+                Fault::RecordLoss(None, Duration::from_secs(5)),
+            ),
+            (Duration::from_secs(3), Fault::KillServer(LEADER)),
+        ],
+        |_| {},
+    );
+}
+
+#[test]
 fn a_killed_agent_causes_no_failover() {
     suffer(&[(AT_ONCE, Fault::KillAgent(LEADER))], |simulation| {
         assert_eq!(epoch(simulation), Epoch(1));

@@ -59,6 +59,7 @@ impl Simulation {
                 self.store_lost = true;
                 self.store_seen_soon();
             }
+            Fault::RecordLoss(age, _) => self.lose_record(*age),
             Fault::StoreUnreachable(host, _) => {
                 self.machine(*host).store_unreachable = true;
                 self.store_seen_soon();
@@ -103,6 +104,7 @@ impl Simulation {
                 self.store_lost = false;
                 self.store_seen_soon();
             }
+            Fault::RecordLoss(..) => self.recover(),
             Fault::StoreUnreachable(host, _) => {
                 self.machine(*host).store_unreachable = false;
                 self.store_seen_soon();
@@ -194,7 +196,8 @@ impl Simulation {
         };
         let wanted = attainable(record, &published.leader, |_| true);
         let enforced = Enforced::Policy(published.policy.clone());
-        server.primary().is_some()
+        self.world.store.loss.is_none()
+            && server.primary().is_some()
             && server.gate == Gate::Open
             && *server.setting == Setting::of(&enforced, &self.world.herd)
             && self.world.herd.hosts().all(|host| streams(&host))

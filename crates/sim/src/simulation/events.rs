@@ -226,14 +226,10 @@ impl Simulation {
                 }
             }
             Event::StoreSeen(host) => {
-                let state = if self.reaches_store(host) {
-                    StoreState::Reachable
-                } else {
-                    StoreState::Unreachable
-                };
+                let state = self.judge_store(host);
                 self.world.feed(host, Input::Store(state), now);
                 self.follow_up(host);
-                if state == StoreState::Reachable {
+                if state == StoreState::Reachable && !self.is_behind(host) {
                     self.read_soon(host);
                 }
             }
@@ -379,6 +375,10 @@ impl Simulation {
         if self.store_stale && self.dice.once_in(2) {
             self.counts.add(Happening::ReadStale);
             self.read_stale(host);
+        } else if self.is_behind(host) {
+            if self.machine(host).behind_since.is_none() {
+                self.soon(0, 0, Event::StoreSeen(host));
+            }
         } else {
             self.world.read_store(host, now);
         }
@@ -387,11 +387,18 @@ impl Simulation {
 
     /// An agent reads the store, which says what was there some time ago.
     pub(super) fn read_stale(&mut self, host: HostId) {
-        let former = self.world.store.former.iter();
-        let former: Vec<_> = former.map(|record| record.revision).collect();
-        if let Some(stale) = self.dice.pick(&former) {
+        // After a loss a revision may be there twice.
+        let places: Vec<usize> = (0..self.world.store.former.len()).collect();
+        let Some(place) = self.dice.pick(&places) else {
+            return;
+        };
+        let stale = self.world.store.former[place].clone();
+        // The daemon hears nothing that is older than what it remembers. Its memory may be missing,
+        // though: then it does, unless the store has lost more than that.
+        let is_lost = self.world.store.loss.is_some();
+        if !is_lost || !self.is_less_than_known(host, Some(&stale)) {
             let now = self.moment();
-            self.world.read_store_stale(host, stale, now);
+            self.world.feed(host, Input::Record(stale), now);
         }
     }
 
@@ -492,7 +499,7 @@ impl Simulation {
     }
 
     /// Who watches the store learns that the record is another, if it is.
-    fn tell_of_record(&mut self) -> bool {
+    pub(super) fn tell_of_record(&mut self) -> bool {
         let news = self.revision != self.world.store.record.revision;
         if news {
             self.revision = self.world.store.record.revision;

@@ -36,6 +36,9 @@ pub enum Fault {
     OneWay(HostId, HostId, Duration),
     /// The store answers nobody.
     StoreLoss(Duration),
+    /// The store has lost the record, until an operator takes the herd up again: it was emptied, or
+    /// restored to the record of so many changes ago.
+    RecordLoss(Option<usize>, Duration),
     /// The store does not answer this one.
     StoreUnreachable(HostId, Duration),
     /// Answers of the store get lost, whether it has done what was asked or not.
@@ -68,6 +71,7 @@ impl Fault {
             | Fault::Part(_, _, time)
             | Fault::OneWay(_, _, time)
             | Fault::StoreLoss(time)
+            | Fault::RecordLoss(_, time)
             | Fault::StoreUnreachable(_, time)
             | Fault::StoreDoubtful(time)
             | Fault::StoreStale(time)
@@ -96,6 +100,8 @@ impl Fault {
             Fault::Part(..) => Happening::HostsParted,
             Fault::OneWay(..) => Happening::PartedOneWay,
             Fault::StoreLoss(_) => Happening::StoreLost,
+            Fault::RecordLoss(None, _) => Happening::RecordGone,
+            Fault::RecordLoss(Some(_), _) => Happening::RecordOld,
             Fault::StoreUnreachable(..) => Happening::StoreUnreachable,
             Fault::PowerLossAtPromise(..)
             | Fault::SyncFails(..)

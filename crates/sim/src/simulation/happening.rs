@@ -33,6 +33,14 @@ pub enum Happening {
     StoreLost,
     /// The store was gone for one host.
     StoreUnreachable,
+    /// The store was emptied.
+    RecordGone,
+    /// The store was restored to an older record.
+    RecordOld,
+    /// An operator took the herd up again, and its leader went on.
+    RecoveredAtOnce,
+    /// An operator took the herd up again, and all elected.
+    RecoveredByElection,
     /// What became of a swap was not known.
     SwapInDoubt,
     /// A swap that was given up arrived later.
@@ -87,7 +95,7 @@ pub enum Happening {
 
 impl Happening {
     /// All of them.
-    pub const ALL: [Happening; 39] = [
+    pub const ALL: [Happening; 43] = [
         Happening::ServerKilled,
         Happening::AgentKilled,
         Happening::AgentRestarted,
@@ -102,6 +110,10 @@ impl Happening {
         Happening::PartedOneWay,
         Happening::StoreLost,
         Happening::StoreUnreachable,
+        Happening::RecordGone,
+        Happening::RecordOld,
+        Happening::RecoveredAtOnce,
+        Happening::RecoveredByElection,
         Happening::SwapInDoubt,
         Happening::SwapLate,
         Happening::ReadStale,

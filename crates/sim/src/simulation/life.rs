@@ -271,6 +271,8 @@ fn recovers(simulation: &mut Simulation) -> Option<Wrong> {
         }
         let next = simulation.now + WHOLE_EVERY;
         simulation.run_until(next);
+        // Nodes may have been silent when the operator tried first.
+        simulation.recover();
         resume(simulation);
     }
 }

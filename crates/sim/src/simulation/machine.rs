@@ -1,7 +1,9 @@
 //! What is simulated of a host beyond its state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use manada_core::record::{Record, Versioned};
 use manada_core::timer::Moment;
 
 /// A host: what hinders it, and what is under way on it.
@@ -23,6 +25,10 @@ pub(super) struct Machine {
     pub(super) off: bool,
     /// It does not reach the store.
     pub(super) store_unreachable: bool,
+    /// The newest record that its agent has known, which is on its disk.
+    pub(super) memory: Option<Arc<Versioned<Record>>>,
+    /// Since when the store has less than that.
+    pub(super) behind_since: Option<Duration>,
     /// Counts the agent's lives.
     pub(super) life: u32,
     pub(super) busy: Busy,

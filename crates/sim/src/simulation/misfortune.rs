@@ -70,7 +70,7 @@ fn any_fault(dice: &mut Dice, herd: &Herd, hosts: &[HostId]) -> Fault {
     let host = hosts[dice.below(hosts.len())];
     let other = hosts[dice.below(hosts.len())];
     let lasts = dice.millis(LASTS.0, LASTS.1);
-    match dice.below(28) {
+    match dice.below(29) {
         0 | 1 => Fault::KillServer(host),
         2 => Fault::KillAgent(host),
         3 | 4 => Fault::PowerLoss(host, lasts),
@@ -94,6 +94,7 @@ fn any_fault(dice: &mut Dice, herd: &Herd, hosts: &[HostId]) -> Fault {
         23 => Fault::Command(host, any_failover(dice)),
         24 => Fault::Command(host, any_priority(dice, herd, hosts)),
         25 => Fault::Command(host, Command::SetPolicy(any_policy(dice, herd, hosts))),
+        26 => Fault::RecordLoss(dice.once_in(2).then(|| 1 + dice.below(4)), lasts),
         _ => Fault::Command(host, Command::Switchover { to: None }),
     }
 }

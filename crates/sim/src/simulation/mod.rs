@@ -10,6 +10,7 @@ mod machine;
 mod misfortune;
 mod progress;
 mod queue;
+mod recovery;
 mod rest;
 mod trial;
 

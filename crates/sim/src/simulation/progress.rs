@@ -101,6 +101,7 @@ impl Simulation {
     /// What an agent's core has ordered gets its time.
     pub(super) fn follow_up(&mut self, host: HostId) {
         self.send_letters();
+        self.remember(host);
         let Some(agent) = self.world.agent(host) else {
             return;
         };
@@ -249,6 +250,7 @@ impl Simulation {
         let machine = self.machine(host);
         machine.life += 1;
         machine.busy = Busy::default();
+        machine.behind_since = None;
         machine.wakes_at = None;
         machine.looks_at = None;
     }

@@ -71,7 +71,7 @@ impl Simulation {
             agent.hash(&mut state);
             machine.relative_to(self.now).hash(&mut state);
         }
-        (&store.record, &store.late, self.revision).hash(&mut state);
+        (&store.record, &store.loss, &store.late, self.revision).hash(&mut state);
         let lease = store.lease.clone();
         lease
             .map(|lease| (lease.epoch, lease.leader, lease.holds_for, lease.flush_lsn))
@@ -101,6 +101,7 @@ impl Machine {
             orders_fail_until: until(self.orders_fail_until),
             syncs_fail_until: until(self.syncs_fail_until),
             enforce_until: until(self.enforce_until),
+            behind_since: self.behind_since.map(|since| now.saturating_sub(since)),
             deadman: self
                 .deadman
                 .map(|due| manada_core::timer::Moment(until(due.0))),

@@ -10,7 +10,7 @@ use manada_core::loss::LossBound;
 use manada_core::message::Message;
 use manada_core::node::Node;
 use manada_core::reason::Reason;
-use manada_core::record::Revision;
+use manada_core::record::{Record, Revision, Versioned};
 use manada_core::server::{Promise, ServerFacts};
 use manada_core::timer::{Moment, Timer};
 
@@ -201,11 +201,12 @@ impl World {
     /// The daemon reads the store: the record, and the lease if there is one.
     pub fn read_store(&mut self, host: HostId, now: Moment) {
         let known = self.agent(host).and_then(|agent| agent.core.record());
-        let news = known.is_none_or(|known| known.revision < self.store.record.revision);
-        let lease = self.store.lease.clone();
         // An older record, or the same, changes nothing.
-        if news {
-            let record = self.store.record.clone();
+        let news =
+            |found: &&Versioned<Record>| known.is_none_or(|known| known.order() < found.order());
+        let record = self.store.found().filter(news).cloned();
+        let lease = self.store.lease.clone();
+        if let Some(record) = record {
             self.feed(host, Input::Record(record), now);
         }
         if let Some(lease) = lease {
@@ -361,7 +362,7 @@ impl World {
         let renewed = arrives && self.store.make_mut().renew(expected, lease);
         let outcome = match fault {
             StoreFault::None if renewed => Outcome::Done,
-            StoreFault::None => Outcome::Conflict(self.store.record.clone()),
+            StoreFault::None => self.refusal(),
             StoreFault::AnswerLost | StoreFault::RequestLate | StoreFault::RequestLost => {
                 Outcome::Unknown
             }
@@ -402,7 +403,7 @@ impl World {
                     let lease = self.store.lease.clone();
                     Outcome::Swapped { record, lease }
                 } else {
-                    Outcome::Conflict(record)
+                    self.refusal()
                 }
             }
             StoreFault::AnswerLost => {
@@ -417,11 +418,19 @@ impl World {
         }
     }
 
+    /// What a request is told that has come too late.
+    fn refusal(&self) -> Outcome {
+        match self.store.found() {
+            Some(found) => Outcome::Conflict(found.clone()),
+            None => Outcome::Failed,
+        }
+    }
+
     fn swap_in(&mut self, swap: Swap) -> bool {
         let leader = swap.record.leader.as_ref().map(|name| self.herd.host(name));
         let epoch = swap.record.epoch;
         let accepts_loss = swap.accepts_loss;
-        let former = self.store.record.clone();
+        let former = self.store.found().unwrap_or(&self.store.record).clone();
         let swapped = self.store.make_mut().swap(swap.expected, swap.record);
         if let (true, Some(leader)) = (swapped, leader) {
             let ledger = self.ledger.make_mut();

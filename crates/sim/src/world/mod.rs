@@ -25,7 +25,7 @@ use manada_model::NodeName;
 pub use self::agent::{Agent, Execution};
 pub use self::ledger::{Fate, Ledger, Violation, Written};
 pub use self::server::{Primary, Run, Server, Setting, Walsender};
-pub use self::store::{Store, StoreFault, Swap};
+pub use self::store::{Loss, Store, StoreFault, Swap};
 pub use self::wal::{Entry, Greeting, Mark, Wal, WriteId};
 use crate::shared::Shared;
 

@@ -17,8 +17,17 @@ pub struct Store {
     pub former: VecDeque<Versioned<Record>>,
     /// The last sign of life.
     pub lease: Option<Lease>,
+    /// What it has instead, where it has lost the record.
+    pub loss: Option<Loss>,
     /// Swaps whose outcome is not known, and which may still happen.
     pub late: Vec<Swap>,
+}
+
+/// A store that has lost the herd's record: it was emptied, or restored to an older one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Loss {
+    /// The older one.
+    pub found: Option<Versioned<Record>>,
 }
 
 /// A request to swap the record.
@@ -55,30 +64,62 @@ impl Store {
             },
             former: VecDeque::new(),
             lease: None,
+            loss: None,
             late: Vec::new(),
         }
     }
 
-    /// Compares and swaps.
+    /// What a read finds.
+    pub fn found(&self) -> Option<&Versioned<Record>> {
+        match &self.loss {
+            None => Some(&self.record),
+            Some(loss) => loss.found.as_ref(),
+        }
+    }
+
+    fn has(&self, expected: Revision) -> bool {
+        self.found().is_some_and(|found| found.revision == expected)
+    }
+
+    /// Compares and swaps. In a store that was restored, this begins another history.
     pub fn swap(&mut self, expected: Revision, record: Record) -> bool {
-        let matches = self.record.revision == expected;
+        let matches = self.has(expected);
         if matches {
-            let next = Versioned {
-                revision: Revision(expected.0 + 1),
-                value: record,
-            };
-            let former = std::mem::replace(&mut self.record, next);
-            self.former.push_back(former);
-            if self.former.len() > FORMER_MAX {
-                self.former.pop_front();
-            }
+            self.put(Revision(expected.0 + 1), record);
         }
         matches
     }
 
+    /// The record as it was before is gone; an older one may be there.
+    pub fn lose(&mut self, found: Option<Versioned<Record>>) {
+        self.loss = Some(Loss { found });
+        self.lease = None;
+        self.late.clear();
+    }
+
+    /// The herd is taken up again. No revision comes again, as in a file that was made anew.
+    pub fn recover(&mut self, record: Record) {
+        let last = self.former.back().map(|former| former.revision);
+        let last = last.unwrap_or_default().max(self.record.revision);
+        self.put(Revision(last.0 + 1), record);
+    }
+
+    fn put(&mut self, revision: Revision, record: Record) {
+        let next = Versioned {
+            revision,
+            value: record,
+        };
+        self.loss = None;
+        let former = std::mem::replace(&mut self.record, next);
+        self.former.push_back(former);
+        if self.former.len() > FORMER_MAX {
+            self.former.pop_front();
+        }
+    }
+
     /// A sign of life, if the record is still that one.
     pub fn renew(&mut self, expected: Revision, lease: Lease) -> bool {
-        let matches = self.record.revision == expected;
+        let matches = self.has(expected);
         if matches {
             let beat = self.lease.as_ref().map_or(0, |former| former.beat + 1);
             self.lease = Some(Lease { beat, ..lease });
