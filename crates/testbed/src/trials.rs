@@ -2,7 +2,6 @@
 //! with its reason, which libtest can't do at run time.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -31,12 +30,9 @@ macro_rules! trials {
     };
 }
 
-/// Runs the tests as the command line says, which is libtest's. Unless it says how many at a
-/// time, two for each processor: they wait for servers more than they compute.
+/// Runs the tests as the command line says, which is libtest's.
 pub fn run(trials: Vec<Vec<Trial>>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    arguments.test_threads.get_or_insert(2 * processors);
+    let arguments = Arguments::from_args();
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit_code()
 }
 
