@@ -38,12 +38,12 @@ impl Lane {
         match &self.failed {
             None => true,
             Some(_) if retry => true,
-            Some(Failing { order: failed, .. }) => {
+            Some(failing) => {
                 let urgent = matches!(
                     order,
                     Order::Stop(_) | Order::StopReceiving | Order::SetGate(Gate::Closed)
                 );
-                urgent && std::mem::discriminant(failed) != std::mem::discriminant(order)
+                urgent && !failing.is_at(order)
             }
         }
     }

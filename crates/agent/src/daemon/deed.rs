@@ -28,18 +28,8 @@ impl Teller {
         let Some((did, because)) = deed.told_as else {
             return;
         };
-        if deed.is_routine {
-            if !matches!(
-                outcome,
-                Outcome::Failed | Outcome::Hindered | Outcome::Unknown
-            ) {
-                return;
-            }
-            let failure = Some((did.clone(), error.map(str::to_owned)));
-            if self.failure == failure {
-                return;
-            }
-            self.failure = failure;
+        if deed.is_routine && !self.is_new_failure(&did, outcome, error) {
+            return;
         }
         let took = duration(clock::since(deed.given_at));
         let error = error.unwrap_or("no word of why");
@@ -55,5 +45,42 @@ impl Teller {
                 tracing::warn!("{did} (failed after {took}, {error}): {because}");
             }
         }
+    }
+    fn is_new_failure(&mut self, did: &str, outcome: &Outcome, error: Option<&str>) -> bool {
+        let fails = matches!(
+            outcome,
+            Outcome::Failed | Outcome::Hindered | Outcome::Unknown
+        );
+        if fails {
+            let failure = Some((did.to_owned(), error.map(str::to_owned)));
+            let is_new = self.failure != failure;
+            self.failure = failure;
+            return is_new;
+        }
+        if self
+            .failure
+            .as_ref()
+            .is_some_and(|(failed, _)| failed == did)
+        {
+            self.failure = None;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_new_again_once_it_was_over() {
+        let mut teller = Teller::default();
+        let mut is_new = |did: &str, outcome| teller.is_new_failure(did, &outcome, Some("full"));
+        assert!(is_new("wrote rule 1.0", Outcome::Failed));
+        assert!(!is_new("wrote rule 1.0", Outcome::Failed));
+        assert!(!is_new("wrote a checkpoint", Outcome::Done));
+        assert!(!is_new("wrote rule 1.0", Outcome::Failed));
+        assert!(!is_new("wrote rule 1.0", Outcome::Done));
+        assert!(is_new("wrote rule 1.0", Outcome::Failed));
     }
 }

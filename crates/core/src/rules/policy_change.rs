@@ -93,7 +93,9 @@ pub(super) const ENFORCE: Rule = Rule {
             let confirmed = node.confirmed == Some(record.epoch)
                 || !node.guards.has(Guard::ConfirmBeforeEnforce);
             let enforce = Order::Enforce(Enforced::Policy(policy.clone()));
-            return confirmed.then(|| node.order_server(enforce, reason))?;
+            return confirmed
+                .then(|| node.order_server(enforce, reason))
+                .flatten();
         }
         // Behind the gate nothing is acknowledged until the quorum has caught up.
         let hold = facts.enforced != Enforced::Nobody
