@@ -180,8 +180,9 @@ fn accept_loss(
     if synchronous && election.allowed_loss.is_none() {
         return Err(not_covered(node, published));
     }
-    // Who resigned has stopped its server, and starts it in this epoch no more.
-    let resigned = election.shunned.as_ref() == Some(&published.leader);
+    let resigned = record.reigns.last().is_some_and(|reign| {
+        election.ended == Some(reign.epoch) && reign.leader == published.leader
+    });
     let ended = resigned || node.has_fired(&Timer::LeaseLapsed);
     if !ended && node.guards.has(Guard::LapseBeforeLoss) {
         return Err(Obstacle::AwaitingLeaseEnd {

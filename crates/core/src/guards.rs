@@ -42,13 +42,15 @@ pub enum Guard {
     NeverLeads,
     /// An asynchronous leader is replaced only after its lease has lapsed.
     LapseBeforeLoss,
+    /// An asynchronous leader that has resigned, and goes on, has made its word void before.
+    WithdrawResignation,
     /// At most so much is given up as is allowed.
     BoundLoss,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Guard; 18] = [
+    pub const ALL: [Guard; 19] = [
         Guard::CoverEveryPolicy,
         Guard::HighestRuleFirst,
         Guard::PersistBeforeSaying,
@@ -66,6 +68,7 @@ impl Guard {
         Guard::FollowOnlyOwnHistory,
         Guard::NeverLeads,
         Guard::LapseBeforeLoss,
+        Guard::WithdrawResignation,
         Guard::BoundLoss,
     ];
 }

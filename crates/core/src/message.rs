@@ -6,7 +6,7 @@ use manada_model::{Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::position::{Epoch, Position};
-use crate::record::{Record, Versioned};
+use crate::record::{Record, Revision, Versioned};
 
 /// From one core to another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub enum Message {
     Resigned {
         /// The reign that ends.
         epoch: Epoch,
+        /// The place of the record that the leader knew: if commits wait for nobody, its word holds
+        /// only so long as there is no later one.
+        #[serde(default)]
+        of: (u32, Revision),
         /// Who should campaign at once; the others give it time.
         successor: Option<NodeName>,
     },

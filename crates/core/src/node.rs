@@ -16,7 +16,7 @@ use crate::obstacle::Obstacle;
 use crate::policy::Policy;
 use crate::position::{Epoch, Position, Rule, RuleId};
 use crate::reason::Reason;
-use crate::record::{MemberRole, Record, Versioned};
+use crate::record::{MemberRole, Record, Revision, Versioned};
 use crate::rules::{self, Decision, Mark};
 use crate::server::{PrimaryFacts, Promise, ServerFacts, StandbyFacts};
 use crate::timer::{Moment, Timer, Timings};
@@ -132,6 +132,9 @@ pub(crate) struct Election {
     pub(crate) preferred: Option<NodeName>,
     /// Who resigned, and so is left out if the others cover every policy.
     pub(crate) shunned: Option<NodeName>,
+    /// The reign whose leader had resigned, and had not withdrawn it when the epoch was raised: its
+    /// server is not started any more in that reign.
+    pub(crate) ended: Option<Epoch>,
     /// What the operator allows to be lost.
     pub(crate) allowed_loss: Option<LossBound>,
     /// Who was told to fetch, and from whom.
@@ -150,6 +153,8 @@ pub(crate) struct Tenure {
     pub(crate) heir: Option<NodeName>,
     /// How often promotion failed.
     pub(crate) failures: u32,
+    /// Whether this agent, or one before it, may have resigned since it last changed the record.
+    pub(crate) may_have_resigned: bool,
 }
 
 /// A leader's word that it does not come back by itself.
@@ -157,6 +162,8 @@ pub(crate) struct Tenure {
 pub(crate) struct Resignation {
     pub(crate) epoch: Epoch,
     pub(crate) leader: NodeName,
+    /// The place of the record that it knew.
+    pub(crate) of: (u32, Revision),
     pub(crate) successor: Option<NodeName>,
     /// How many signs of life were seen since. One may have been under way.
     pub(crate) beats: u8,
@@ -417,6 +424,7 @@ impl Node {
                 if matches!(order, Order::Rejoin { .. }) {
                     self.rejoin.began = now;
                 }
+                self.tenure.may_have_resigned |= matches!(order, Order::StartPrimary);
                 self.fired.remove(&Timer::Retry);
                 self.lanes.server.order = Some(order.clone());
             }
@@ -475,9 +483,12 @@ impl Node {
             }
             Mark::Told => self.tell_record = false,
             Mark::Resigned(resignation) => {
+                if self.own_resignation().is_none() {
+                    self.restart(&Timer::ElectionStalled);
+                }
                 self.resignation = Some(resignation);
+                self.tenure.may_have_resigned = true;
                 self.handover = None;
-                self.restart(&Timer::ElectionStalled);
             }
             Mark::HandoverBegun { successor } => {
                 if let Some(handover) = &mut self.handover {

@@ -15,7 +15,7 @@ use crate::node::{
     Summons, Tenure, WISHES_MAX,
 };
 use crate::position::Epoch;
-use crate::record::{MemberRole, Record, Versioned};
+use crate::record::{MemberRole, Record, Revision, Versioned};
 use crate::server::{Enforced, PrimaryFacts, Promise, ServerFacts};
 use crate::timer::{Moment, Timer};
 use crate::timers::DOUBLINGS_MAX;
@@ -27,7 +27,10 @@ const BEATS_UNDER_WAY_MAX: u8 = 1;
 /// asynchronous leader has to wait for its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LastBeat {
-    Known,
+    /// It is, since this node has replaced the record of that place.
+    Known {
+        replaced: (u32, Revision),
+    },
     Unknown,
 }
 
@@ -173,10 +176,15 @@ impl Node {
 
     fn take_message(&mut self, from: NodeName, message: Message) {
         match message {
-            Message::Resigned { epoch, successor } => {
+            Message::Resigned {
+                epoch,
+                of,
+                successor,
+            } => {
                 self.resignation = Some(Resignation {
                     epoch,
                     leader: from,
+                    of,
                     successor,
                     beats: 0,
                 });
@@ -372,7 +380,8 @@ impl Node {
                     self.take_lease(lease);
                 }
                 self.confirmed = Some(record.value.epoch);
-                self.adopt_after(LastBeat::Known, Arc::new(record));
+                self.tenure.may_have_resigned = false;
+                self.adopt_after(last_beat_before(&order), Arc::new(record));
                 self.tell_record = true;
                 true
             }
@@ -514,7 +523,7 @@ impl Node {
             self.fetch = None;
         }
         if recruits && self.election.epoch < epoch {
-            self.election = self.election_of(epoch);
+            self.election = self.election_of(epoch, last_beat);
         }
         if self
             .failover
@@ -549,12 +558,18 @@ impl Node {
     }
 
     /// What is known at the outset of an election in which this node recruits.
-    fn election_of(&self, epoch: Epoch) -> Election {
+    fn election_of(&self, epoch: Epoch, last_beat: LastBeat) -> Election {
         let wish = self.failover.as_ref().filter(|wish| wish.epoch < epoch);
         let resignation = self
             .resignation
             .as_ref()
             .filter(|resignation| resignation.epoch < epoch);
+        let ended = resignation.filter(|resignation| {
+            last_beat
+                == LastBeat::Known {
+                    replaced: resignation.of,
+                }
+        });
         Election {
             epoch,
             preferred: wish
@@ -564,11 +579,23 @@ impl Node {
             shunned: resignation
                 .map(|resignation| resignation.leader.clone())
                 .or_else(|| self.election.shunned.clone()),
+            ended: ended
+                .map(|resignation| resignation.epoch)
+                .or(self.election.ended),
             allowed_loss: wish
                 .and_then(|wish| wish.allowed_loss)
                 .or(self.election.allowed_loss),
             ..Election::default()
         }
+    }
+}
+
+fn last_beat_before(swap: &Order) -> LastBeat {
+    match swap {
+        Order::Swap { expected, record } => LastBeat::Known {
+            replaced: (record.recoveries, *expected),
+        },
+        _ => LastBeat::Unknown,
     }
 }
 

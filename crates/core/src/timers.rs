@@ -67,7 +67,7 @@ impl Node {
             let wanted = self.runs(&timer);
             self.wind_one(timer, wanted, now);
         }
-        if self.has_fired(&Timer::LeaseEnds) || !self.leads() {
+        if self.has_fired(&Timer::LeaseEnds) || !self.leads() || self.word_is_out() {
             self.lease_is_held = false;
         }
     }
@@ -174,10 +174,15 @@ impl Node {
         matches!(self.duty(), Duty::Lead { .. })
     }
 
-    /// Whether this node gives signs of life as the leader. One whose server starts for long gives
-    /// none, so that others take over who have all commits; where commits wait for nobody, only
-    /// this node has them.
+    /// Whether this node gives signs of life as the leader.
     pub(crate) fn renews(&self) -> bool {
+        self.goes_on() && !self.word_is_out()
+    }
+
+    /// Whether this node leads and means to. One whose server starts for long does not, so that
+    /// others take over who have all commits; where commits wait for nobody, only this node has
+    /// them.
+    pub(crate) fn goes_on(&self) -> bool {
         let lives = match &self.server {
             Some(ServerFacts::Primary(_) | ServerFacts::Standby(_) | ServerFacts::Unresponsive) => {
                 true

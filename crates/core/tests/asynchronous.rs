@@ -4,10 +4,11 @@ mod herd;
 
 use std::time::Duration;
 
-use herd::{Herd, Runs, name, server};
+use herd::{Herd, Runs, epoch, name, server};
 use manada_core::action::{ActionId, Order, Stop};
 use manada_core::input::{Command, Input, Outcome};
 use manada_core::loss::LossBound;
+use manada_core::message::Message;
 use manada_core::obstacle::Obstacle;
 use manada_core::record::WhenShort;
 use manada_core::server::{Enforced, Gate};
@@ -198,4 +199,89 @@ fn an_asynchronous_leader_without_its_agent_is_killed_and_replaced() {
     });
     assert!(took < 5_000, "it took {took} ms");
     assert_ne!(herd.host("a").server.runs, Runs::Primary);
+}
+
+/// The words of resignation that were given since a moment, in their order.
+fn resignations(herd: &Herd, since: u64) -> Vec<Message> {
+    let orders = herd.orders_since(since).into_iter();
+    let words = orders.filter_map(|(_, order)| match order {
+        Order::Send { message, .. } if matches!(message, Message::Resigned { .. }) => Some(message),
+        _ => None,
+    });
+    words.cloned().collect()
+}
+
+/// A leader that hands over to `b`, which is gone just then, has stopped its server.
+fn resigned_in_favour_of_nobody(members: &[&str]) -> (Herd, u64) {
+    let members: Vec<_> = members.iter().map(|name| (*name, server(1))).collect();
+    let mut herd = Herd::new(&members, 0, WhenShort::Block);
+    herd.settle();
+    herd.run(500);
+    let began = herd.now;
+    herd.command(
+        "a",
+        Command::Switchover {
+            to: Some(name("b")),
+        },
+    );
+    herd.run_until("a closed gate", |herd| {
+        herd.hosts[&name("a")].server.gate == Gate::Closed
+    });
+    herd.isolate("b", true);
+    herd.run_until("a resignation", |herd| {
+        !resignations(herd, began).is_empty()
+    });
+    (herd, began)
+}
+
+#[test]
+fn nobody_takes_over_at_an_old_word_of_an_asynchronous_leader_that_went_on() {
+    let (mut herd, began) = resigned_in_favour_of_nobody(&["a", "b"]);
+    herd.run_until("a goes on", |herd| herd.leader() == Some(name("a")));
+    herd.isolate("b", false);
+    herd.run(2_000);
+    let [word] = resignations(&herd, began)
+        .try_into()
+        .expect("it was given once");
+    let heard = Input::Message {
+        from: name("a"),
+        message: word,
+    };
+    herd.handle(&name("b"), heard);
+    herd.run(10_000);
+    assert_eq!(herd.record.value.epoch, epoch(1), "{}", herd.state());
+    assert_eq!(herd.leader(), Some(name("a")));
+}
+
+#[test]
+fn an_asynchronous_leader_gives_no_sign_of_life_before_its_word_is_void() {
+    let (mut herd, began) = resigned_in_favour_of_nobody(&["a", "b"]);
+    herd.host("a").failing = Some(("Swap", 1_000));
+    let seen = herd.now + 1;
+    herd.run(10_000);
+    let given = herd.orders_since(seen);
+    let goes_on = given.iter().any(|(_, order)| match order {
+        Order::RenewLease { .. } => true,
+        Order::Enforce(Enforced::Policy(policy)) => !policy.is_synchronous(),
+        _ => false,
+    });
+    assert!(!goes_on, "{given:?}");
+    herd.host("a").failing = None;
+    herd.run_until("a goes on", |herd| herd.leader() == Some(name("a")));
+    assert_eq!(resignations(&herd, began).len(), 1);
+}
+
+#[test]
+fn an_asynchronous_leader_resigns_again_when_the_record_has_changed() {
+    let (mut herd, began) = resigned_in_favour_of_nobody(&["a", "b", "c"]);
+    let resigned = herd.now;
+    let preferred = Command::Admit {
+        name: name("c"),
+        role: server(2),
+    };
+    herd.command("c", preferred);
+    herd.run_until("c leads", |herd| herd.leader() == Some(name("c")));
+    let words = resignations(&herd, began);
+    assert_ne!(words.first(), words.last());
+    assert!(herd.now - resigned < 1_500, "nobody waited for the lease");
 }

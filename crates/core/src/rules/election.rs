@@ -186,13 +186,16 @@ impl Node {
         })
     }
 
-    /// The resignation of the leader that the record has, if it is another.
+    /// The resignation of the leader that the record has, if it is another. That of an asynchronous
+    /// leader may be withdrawn by any change of the record.
     pub(crate) fn heard_resignation(&self) -> Option<&Resignation> {
         let record = self.member_record()?;
+        let place = self.record.as_deref()?.order();
         self.resignation.as_ref().filter(|resignation| {
             resignation.epoch == record.epoch
                 && record.leader.as_ref() == Some(&resignation.leader)
                 && resignation.leader != self.name
+                && (resignation.of >= place || self.is_synchronous())
         })
     }
 

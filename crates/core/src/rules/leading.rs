@@ -24,23 +24,26 @@ pub(super) const RESIGN: Rule = Rule {
         let Duty::Lead { epoch } = node.duty() else {
             return None;
         };
-        let told = node
-            .handover
-            .as_ref()
-            .is_some_and(|handover| handover.successor.is_some());
-        if node.own_resignation().is_some() || !(node.is_automatic() || told) {
-            return None;
-        }
-        let (successor, reason) = node.reason_to_resign()?;
+        let of = node.record.as_deref()?.order();
+        let (successor, reason) = match node.own_resignation() {
+            // By another's change of the record it has become void.
+            Some(own) if own.of != of && node.stays_away() => {
+                (own.successor.clone(), Reason::RecordChanged)
+            }
+            Some(_) => return None,
+            None => node.reason_to_resign()?,
+        };
         let others = node.members()?.keys().filter(|name| **name != node.name);
         let resigned = Message::Resigned {
             epoch,
+            of,
             successor: successor.clone(),
         };
         Some(
             Decision::tell(others, &resigned, reason).and(Mark::Resigned(Resignation {
                 epoch,
                 leader: node.name.clone(),
+                of,
                 successor,
                 beats: 0,
             })),
@@ -82,6 +85,16 @@ pub(super) const STOP_LAPSED: Rule = Rule {
         let stop = Order::Stop(Stop::Immediate);
         let serves = facts.gate == Gate::Open || node.rests_on_time(&facts.enforced);
         (lapsed && serves).then(|| node.order_server(stop, Reason::LeaseEnded))?
+    },
+};
+
+pub(super) const WITHDRAW: Rule = Rule {
+    name: "leading: withdraw the resignation",
+    why: "at its word others would take over from an asynchronous leader without waiting for its lease",
+    decide: |node| {
+        let record = node.member_record()?;
+        (node.word_is_out() && node.goes_on() && node.store_is_free())
+            .then(|| node.swap(record.clone(), Reason::NobodyTakesOver))
     },
 };
 
@@ -226,15 +239,18 @@ pub(super) fn acknowledges_alone(enforced: &Enforced) -> bool {
 impl Node {
     /// Why this leader makes way, and for whom.
     fn reason_to_resign(&self) -> Option<(Option<NodeName>, Reason)> {
+        let told = self
+            .handover
+            .as_ref()
+            .is_some_and(|handover| handover.successor.is_some());
+        if !(self.is_automatic() || told) {
+            return None;
+        }
         let stalled = self.has_fired(&Timer::ElectionStalled) && self.standby().is_some();
         if self.tenure.failures >= PROMOTIONS_MAX || stalled {
             return Some((None, Reason::PromotionFailed));
         }
-        let gone = matches!(
-            self.server,
-            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable)
-        );
-        if !gone || self.lanes.server.order.is_some() {
+        if !self.is_gone() {
             return None;
         }
         if let Some(successor) = self
@@ -257,6 +273,20 @@ impl Node {
         let fails = self.lanes.server.fails_at(&Order::StartPrimary);
         (keeps || fails || !self.has_reigned(record.epoch))
             .then_some((Some(heir), Reason::ServerGone))
+    }
+
+    /// Whether its server does not run, and nothing that would start it is under way.
+    fn is_gone(&self) -> bool {
+        let gone = matches!(
+            self.server,
+            Some(ServerFacts::Stopped { .. } | ServerFacts::Unusable)
+        );
+        gone && self.lanes.server.order.is_none()
+    }
+
+    /// Whether a leader that has resigned still gives others the time to take over.
+    fn stays_away(&self) -> bool {
+        self.is_gone() && !self.has_fired(&Timer::ElectionStalled)
     }
 
     /// Where the WAL of its reign ends; no position until the reign has begun. For an asynchronous
@@ -312,6 +342,13 @@ impl Node {
                 published.leader == self.name && !published.policy.is_synchronous()
             })
         })
+    }
+
+    /// Whether somebody may still reckon with it that this asynchronous leader has resigned.
+    pub(crate) fn word_is_out(&self) -> bool {
+        self.tenure.may_have_resigned
+            && self.is_asynchronous()
+            && self.guards.has(Guard::WithdrawResignation)
     }
 
     /// Whether that policy may be in force: one that waits for nobody only under a lease, with

@@ -93,6 +93,7 @@ pub const RULES: &[Rule] = &[
     leading::STOP_HUNG,
     leading::STOP_ISOLATED,
     leading::STOP_LAPSED,
+    leading::WITHDRAW,
     leading::RENEW,
     leading::ARM_DEADMAN,
     leading::DISARM_DEADMAN,

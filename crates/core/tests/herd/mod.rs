@@ -480,7 +480,7 @@ impl Herd {
         self.handle(host, Input::Server(facts));
     }
 
-    fn handle(&mut self, name: &NodeName, input: Input) {
+    pub(crate) fn handle(&mut self, name: &NodeName, input: Input) {
         let now = Moment(Duration::from_millis(self.now));
         let host = self.hosts.get_mut(name).expect("a member");
         if !host.up || !host.agent {

@@ -375,12 +375,14 @@ impl Simulation {
         if self.store_stale && self.dice.once_in(2) {
             self.counts.add(Happening::ReadStale);
             self.read_stale(host);
-        } else if self.is_behind(host) {
-            if self.machine(host).behind_since.is_none() {
+        } else {
+            let is_behind = self.is_behind(host);
+            if is_behind != self.machine(host).behind_since.is_some() {
                 self.soon(0, 0, Event::StoreSeen(host));
             }
-        } else {
-            self.world.read_store(host, now);
+            if !is_behind {
+                self.world.read_store(host, now);
+            }
         }
         self.follow_up(host);
     }

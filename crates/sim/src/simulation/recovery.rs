@@ -18,12 +18,21 @@ use crate::world::HostId;
 const LOST_AFTER: Duration = Duration::from_secs(2);
 
 impl Simulation {
-    /// The store is emptied, or has the record of so many changes ago.
+    /// The store is emptied, or has the record of so many changes ago: one that every node has seen
+    /// replaced, as a copy of the store is from before they last looked.
     pub(super) fn lose_record(&mut self, age: Option<usize>) {
-        let former = &self.world.store.former;
-        let found = age
-            .and_then(|age| former.iter().rev().nth(age - 1))
-            .cloned();
+        let mut found = None;
+        if let Some(age) = age {
+            let hosts = self.world.herd.hosts();
+            let known = hosts.map(|host| self.memory(host).map(Versioned::order));
+            let oldest_known = known.min().flatten();
+            let mut copies = self.world.store.former.iter().rev().skip(age - 1);
+            found = copies.find(|copy| Some(copy.order()) < oldest_known);
+            if found.is_none() {
+                return;
+            }
+        }
+        let found = found.cloned();
         self.world.store.make_mut().lose(found);
         self.store_seen_soon();
     }

@@ -270,6 +270,16 @@ impl Trial {
                     (10, failover(B)),
                 ],
             ),
+            Guard::WithdrawResignation => (
+                "an asynchronous leader hands over to a standby that stands still, and starts in place; it is cut off when the standby goes on",
+                (2, 0, 0),
+                20,
+                vec![
+                    (0, Fault::Command(A, Command::Switchover { to: None })),
+                    (40, Fault::Stall(B, Duration::from_secs(8))),
+                    (8041, Fault::Isolate(A, Duration::from_secs(5))),
+                ],
+            ),
             Guard::BoundLoss => (
                 "an asynchronous leader dies whose standbys had not heard of it for long",
                 (3, 0, 0),
