@@ -6,7 +6,7 @@ use insta::{Settings, assert_snapshot};
 use manada_testbed::{Missing, Outcome, Programs};
 use serde_json::Value;
 
-use crate::lab::Place;
+use crate::lab::{MANADA, Place};
 
 pub(crate) fn every_version_plays_the_practice_and_leaves_nothing(programs: Programs) -> Outcome {
     let place = Place::new(&programs);
@@ -83,6 +83,26 @@ pub(crate) fn a_killed_primary_is_replaced_before_the_students_eyes() -> Outcome
     )
 }
 
+/// What was learnt of it goes with the file in which the herd has its record, and comes back.
+fn a_lab_without_its_record_says_how_to_go_on(place: &Place) {
+    place.succeed(&["stop"]);
+    for ending in ["", "-wal", "-shm"] {
+        let file = place.home().join(format!("herd.store{ending}"));
+        std::fs::remove_file(file).ok();
+    }
+    let refused = place.run(&["start"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("lost the herd's record"), "{said}");
+    assert!(said.contains("next: manada recover --home"), "{said}");
+    let home = place.home().join("node1");
+    let mut recover = Command::new(MANADA);
+    recover.args(["recover", "--yes", "--home"]).arg(&home);
+    let recovered = recover.output().expect("manada runs");
+    assert!(recovered.status.success(), "{recovered:?}");
+    place.succeed(&["start"]);
+}
+
 pub(crate) fn a_killed_primary_is_replaced_in_spanish_too() -> Outcome {
     protected_lab(
         "es",
@@ -110,6 +130,9 @@ fn protected_lab(language: &str, lines: &[&str]) -> Outcome {
     );
     // By then another node leads; its agents go on.
     assert_eq!(place.sql("node1", "SELECT pg_is_in_recovery()"), "t");
+    if language == "en" {
+        a_lab_without_its_record_says_how_to_go_on(&place);
+    }
     place.succeed(&["rm"]);
     assert_eq!(place.entries(), [""; 0]);
     assert_eq!(place.processes(), [""; 0]);

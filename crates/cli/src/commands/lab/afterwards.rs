@@ -1,8 +1,10 @@
 //! `lab stop`, `lab start` and `lab rm`: what is done with a lab once it was played.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use manada_agent::control::{socket, view};
+use manada_agent::wording;
 use manada_herd::{Home, Node};
 use manada_postgres::process::{
     PostmasterStatus, READY_WITHIN, STOPPED_WITHIN, StartError, StartOptions, StopMode, running,
@@ -15,6 +17,9 @@ use super::home::{Contents, LabHome, somebody_elses};
 use super::processes;
 use super::server::LOOK_INTERVAL;
 use crate::error::Failure;
+
+/// How often an agent is asked whether it has anything against a start.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Stops the agents, then the servers in good order, the primary first: its shutdown waits until
 /// the standbys have all it wrote.
@@ -38,7 +43,7 @@ pub(crate) fn stop_node(directory: &Path) -> Result<(), Failure> {
 }
 
 /// Starts the servers.
-pub(crate) fn start_all(home: &LabHome) -> Result<(), Failure> {
+pub(crate) async fn start_all(home: &LabHome) -> Result<(), Failure> {
     match home.contents()? {
         Contents::Complete(..) => {}
         Contents::Unfinished(_) | Contents::Nothing => {
@@ -59,16 +64,24 @@ pub(crate) fn start_all(home: &LabHome) -> Result<(), Failure> {
             None => start_node(directory)?,
         }
     }
-    protected.iter().try_for_each(wait_until_it_runs)
+    for node in &protected {
+        wait_until_it_runs(node).await?;
+    }
+    Ok(())
 }
 
-fn wait_until_it_runs(node: &Node) -> Result<(), Failure> {
-    let deadline = Instant::now() + READY_WITHIN;
+async fn wait_until_it_runs(node: &Node) -> Result<(), Failure> {
+    let mut asked = Instant::now();
+    let deadline = asked + READY_WITHIN;
     loop {
         match running(&node.file.data_directory) {
             Ok(Some(server)) if server.status == PostmasterStatus::Ready => return Ok(()),
             Ok(Some(_) | None) if Instant::now() < deadline => {
-                std::thread::sleep(LOOK_INTERVAL);
+                if asked.elapsed() > ASK_INTERVAL {
+                    refuse_without_record(node).await?;
+                    asked = Instant::now();
+                }
+                tokio::time::sleep(LOOK_INTERVAL).await;
             }
             Ok(Some(_) | None) => {
                 return Err(Failure::failed(format!(
@@ -84,6 +97,21 @@ fn wait_until_it_runs(node: &Node) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// Ends the wait where the agent says that the herd's record is lost: by what it remembers it starts
+/// nothing.
+async fn refuse_without_record(node: &Node) -> Result<(), Failure> {
+    let view = view(&socket(&node.home)).await.ok();
+    let Some((store, loss)) = view.and_then(|view| Some((view.store, view.lost?))) else {
+        return Ok(());
+    };
+    Err(Failure::failed("the lab's servers are not started")
+        .because(format!("{store}: {}", wording::loss(&loss)))
+        .next(format!(
+            "manada recover --home {}",
+            node.home.path().display()
+        )))
 }
 
 /// Starts one node's server, unless it runs.

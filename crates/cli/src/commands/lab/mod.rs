@@ -120,7 +120,7 @@ pub(crate) async fn run(args: LabArgs, ui: Ui) -> Result<Outcome, Failure> {
             afterwards::stop_all(&home)?;
             Ok(texts.stopped(home.path()))
         }),
-        Some(LabAction::Start(place)) => start(&place, ui),
+        Some(LabAction::Start(place)) => start(&place, ui).await,
         Some(LabAction::Rm(place)) => with_lab(place, ui, |home, texts| {
             let path = home.path().to_path_buf();
             afterwards::remove(home)?;
@@ -131,13 +131,13 @@ pub(crate) async fn run(args: LabArgs, ui: Ui) -> Result<Outcome, Failure> {
 }
 
 /// Unlike what ends a lab, this can't be done where there is none.
-fn start(place: &PlaceArgs, ui: Ui) -> Result<Outcome, Failure> {
+async fn start(place: &PlaceArgs, ui: Ui) -> Result<Outcome, Failure> {
     let texts = texts(place.language());
     let path = lab_directory(place)?;
     let Some(home) = LabHome::existing(&path)? else {
         return Err(Failure::usage(texts.nothing_there(&path)).next("manada lab"));
     };
-    afterwards::start_all(&home)?;
+    afterwards::start_all(&home).await?;
     ui.note(texts.started(home.path()));
     Ok(Outcome::Done)
 }
