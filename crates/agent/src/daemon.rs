@@ -338,11 +338,11 @@ impl Daemon {
                     command: command.clone(),
                     refused: objection.clone(),
                 });
-                if objection.is_none() {
+                let is_taken = objection.is_none();
+                // Whoever asked may have gone, with the word that nothing was changed.
+                if answer.send(objection).is_ok() && is_taken {
                     self.hear(Input::Command(command));
                 }
-                // Whoever asked may have gone.
-                answer.send(objection).ok();
             }
         }
     }

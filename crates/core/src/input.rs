@@ -131,3 +131,17 @@ pub enum Command {
     /// This host's agent is about to end and to come back: nobody shall act on its silence.
     AgentRestarts,
 }
+
+impl Command {
+    /// Whether somebody waits for it, and is told what becomes of it.
+    pub(crate) fn is_an_operators(&self) -> bool {
+        match self {
+            Command::Switchover { .. }
+            | Command::Failover { .. }
+            | Command::Pause
+            | Command::Resume
+            | Command::SetPolicy(_) => true,
+            Command::Admit { .. } | Command::Forget { .. } | Command::AgentRestarts => false,
+        }
+    }
+}

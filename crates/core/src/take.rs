@@ -171,7 +171,16 @@ impl Node {
                 self.resignation = None;
             }
         }
+        if state != StoreState::Reachable {
+            self.withdraw_wishes();
+        }
         self.store = state;
+    }
+
+    /// An operator was told that the store does not take what is wanted, and it does not come true
+    /// later. What the agent itself wants stays.
+    fn withdraw_wishes(&mut self) {
+        self.wishes.retain(|wish| !wish.is_an_operators());
     }
 
     fn take_message(&mut self, from: NodeName, message: Message) {
@@ -289,6 +298,10 @@ impl Node {
                 if wish == Command::Resume {
                     self.rejoin = self.rejoin.anew();
                 }
+                if wish.is_an_operators() {
+                    // Whoever waits for it is told soon whether the store takes it.
+                    self.fire(Timer::RetryStore);
+                }
                 if self.wishes.len() < WISHES_MAX {
                     self.wishes.push_back(wish);
                 }
@@ -396,6 +409,9 @@ impl Node {
             | Outcome::Hindered
             | Outcome::RuleWritten { .. } => false,
         };
+        if !known {
+            self.withdraw_wishes();
+        }
         self.lanes.store.end(order, End::of(known));
         self.restart(&Timer::RetryStore);
     }

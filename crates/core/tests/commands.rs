@@ -5,6 +5,7 @@ mod herd;
 use herd::{Herd, epoch, name};
 use manada_core::input::Command;
 use manada_core::obstacle::Obstacle;
+use manada_core::record::Mode;
 use manada_core::standing::Standing;
 
 #[test]
@@ -18,6 +19,31 @@ fn a_paused_herd_does_nothing_by_itself() {
     assert!(herd.host("b").core.obstacles().contains(&Obstacle::Paused));
     herd.command("b", Command::Resume);
     herd.run_until("another leader", |herd| herd.leader().is_some());
+}
+
+#[test]
+fn what_the_store_does_not_take_at_once_does_not_come_true_later() {
+    let mut herd = Herd::of_three();
+    herd.host("b").failing = Some(("Swap", 1));
+    herd.command("b", Command::Pause);
+    herd.run(500);
+    assert_eq!(herd.host("b").failing, Some(("Swap", 0)), "it was tried");
+    herd.run(60_000);
+    assert_eq!(herd.record.value.mode, Mode::Automatic);
+    // Whoever says it again is not made to wait for the pause after that failure.
+    herd.command("b", Command::Pause);
+    herd.run(500);
+    assert_eq!(herd.record.value.mode, Mode::Paused);
+    herd.command("b", Command::Resume);
+    herd.run(500);
+    // It was taken when the store was there, and the store is gone before it is written.
+    herd.host("b").failing = Some(("Swap", 1));
+    herd.command("b", Command::Pause);
+    herd.set_store(false);
+    herd.run(60_000);
+    herd.set_store(true);
+    herd.run(60_000);
+    assert_eq!(herd.record.value.mode, Mode::Automatic);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -76,7 +77,9 @@ impl Desk {
         let other = of.filter(|name| *name != self.who.node);
         match (request.method(), path.as_str(), other, asker) {
             (&Method::GET, VIEW | JOURNAL, Some(other), Asker::Here) => {
-                match self.pass_on(&other, Method::GET, &path, Bytes::new()).await {
+                let sent = AtomicBool::default();
+                let asked = self.pass_on(&other, Method::GET, &path, Bytes::new(), &sent);
+                match asked.await {
                     Ok(body) => of_json(body),
                     Err(reason) => refusal(StatusCode::BAD_GATEWAY, reason),
                 }
@@ -149,7 +152,7 @@ impl Desk {
                 Some(_) => {}
             }
         }
-        let (answer, answered) = oneshot::channel();
+        let (answer, mut answered) = oneshot::channel();
         let command = Received::Command {
             from,
             command,
@@ -159,27 +162,45 @@ impl Desk {
             return Answer::Busy;
         }
         let by = self.who.node.clone();
-        match timeout(TAKEN_WITHIN, answered).await {
-            Ok(Ok(None)) => Answer::Taken { by },
-            Ok(Ok(Some(obstacle))) => Answer::Refused { by, obstacle },
-            Ok(Err(_)) | Err(_) => Answer::Busy,
+        let in_time = timeout(TAKEN_WITHIN, &mut answered).await;
+        let answered = match in_time {
+            Ok(answer) => answer.ok(),
+            // From here on it is not taken any more.
+            Err(_) => {
+                answered.close();
+                answered.try_recv().ok()
+            }
+        };
+        match answered {
+            Some(None) => Answer::Taken { by },
+            Some(Some(obstacle)) => Answer::Refused { by, obstacle },
+            None => Answer::Busy,
         }
     }
 
     async fn take_to(&self, leader: NodeName, body: Bytes) -> Answer {
-        let answer = self.pass_on(&leader, Method::POST, COMMAND, body).await;
+        let sent = AtomicBool::new(false);
+        let answer = self
+            .pass_on(&leader, Method::POST, COMMAND, body, &sent)
+            .await;
         let answer = answer
             .and_then(|body| serde_json::from_slice(&body).map_err(|error| error.to_string()));
-        answer.unwrap_or_else(|reason| Answer::LeaderUnreachable { leader, reason })
+        answer.unwrap_or_else(|reason| Answer::LeaderUnreachable {
+            leader,
+            reason,
+            sent: sent.load(Ordering::Relaxed),
+        })
     }
 
-    /// Asks another node's agent, and returns its answer or why there is none.
+    /// Asks another node's agent, and returns its answer or why there is none; `sent` is set when
+    /// it may have heard the question all the same.
     async fn pass_on(
         &self,
         to: &NodeName,
         method: Method,
         path: &str,
         body: Bytes,
+        sent: &AtomicBool,
     ) -> Result<Bytes, String> {
         let contact = self.book.borrow().get(to).cloned();
         let asked = async {
@@ -191,6 +212,7 @@ impl Desk {
                 .header(HOST, "agent")
                 .body(Full::new(body))
                 .expect("its parts are constant");
+            sent.store(true, Ordering::Relaxed);
             let response = open.send_request(request).await;
             let response = response.map_err(|error| error.to_string())?;
             let status = response.status();

@@ -130,6 +130,9 @@ pub enum Answer {
         leader: NodeName,
         /// Why.
         reason: String,
+        /// Whether it may have heard the command all the same.
+        #[serde(default)]
+        sent: bool,
     },
     /// It would come to nothing.
     Refused {

@@ -13,7 +13,7 @@ use manada_model::wording::{duration, size};
 use serde_json::json;
 
 use super::LocalNodeArgs;
-use super::switchover::{millis, outcome, stall};
+use super::switchover::{millis, outcome, prospect, stall};
 use crate::error::{Failure, Outcome};
 use crate::protected::{Agent, Course, NewLeader, Patience, record};
 use crate::ui::{Answer, Format, Ui, accent, paint};
@@ -129,8 +129,13 @@ pub(crate) async fn run(args: &FailoverArgs, ui: Ui) -> Result<Outcome, Failure>
     agent.give(&command).await?;
     let limit = args.patience.limit();
     let leader = course.until_it_leads(limit).await.map_err(|stalled| {
-        let limit = duration(limit).replace('\u{A0}', " ");
-        stall(format!("nobody leads anew after {limit}"), &stalled)
+        let waited = duration(limit).replace('\u{A0}', " ");
+        let becomes = prospect(&stalled.views, limit);
+        stall(
+            format!("nobody leads anew after {waited}"),
+            &stalled,
+            becomes,
+        )
     })?;
     report(ui, &before, risk, Some(&leader));
     Ok(Outcome::Done)

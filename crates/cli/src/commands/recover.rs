@@ -314,5 +314,6 @@ fn failure(stalled: &Stalled, limit: Duration) -> Failure {
     stall(
         format!("the record is written, and nobody takes writes after {limit}"),
         stalled,
+        None,
     )
 }

@@ -8,6 +8,8 @@ use manada_core::input::Command;
 use manada_core::obstacle::{Obstacle, Unfit};
 use manada_core::record::{MemberRole, Record};
 use manada_core::server::{Follower, ServerFacts};
+use manada_core::standing::Standing;
+use manada_core::timer::Timings;
 use manada_model::NodeName;
 use manada_model::wording::{duration, size};
 use serde_json::json;
@@ -272,14 +274,20 @@ fn failure(plan: &Plan, before: &Record, stalled: &Stalled, limit: Duration) -> 
     } else {
         format!("nobody takes writes after {}", duration(limit))
     };
-    stall(what.replace('\u{A0}', " "), stalled)
+    let becomes = prospect(&stalled.views, limit);
+    stall(what.replace('\u{A0}', " "), stalled, becomes)
 }
 
-/// The failure of a command that nobody came to lead after.
-pub(super) fn stall(what: String, stalled: &Stalled) -> Failure {
+/// The failure of a command that nobody came to lead after, and what becomes of the order now.
+pub(super) fn stall(what: String, stalled: &Stalled, becomes: Option<&str>) -> Failure {
     let blocked = blocked(&stalled.views);
-    let reasons: Vec<String> = (blocked.iter())
-        .map(|one| format!("{}: {}", one.node, one.because))
+    let reasons = blocked
+        .iter()
+        .map(|one| format!("{}: {}", one.node, one.because));
+    let reasons: Vec<String> = becomes
+        .map(str::to_owned)
+        .into_iter()
+        .chain(reasons)
         .collect();
     let failure = Failure::failed(what);
     let failure = if reasons.is_empty() {
@@ -289,6 +297,35 @@ pub(super) fn stall(what: String, stalled: &Stalled) -> Failure {
     };
     let remedies = blocked.into_iter().filter_map(|one| one.remedy);
     remedies.fold(failure, Failure::next).next("manada why")
+}
+
+/// What becomes of an order that nobody waits for any more. A node that has not begun with it drops
+/// it by itself.
+pub(super) fn prospect(views: &[View], limit: Duration) -> Option<&'static str> {
+    let is_under_way = views.iter().any(|view| match view.standing {
+        Standing::Recruited { .. }
+        | Standing::Electing { .. }
+        | Standing::Promoting { .. }
+        | Standing::Reopening { .. }
+        | Standing::HandingOver { .. }
+        | Standing::Resigned { .. }
+        | Standing::SteppingDown { .. } => true,
+        Standing::NoRecord
+        | Standing::Outsider
+        | Standing::Leading { .. }
+        | Standing::Following { .. }
+        | Standing::Rejoining { .. }
+        | Standing::Stuck { .. } => false,
+    });
+    if views.is_empty() {
+        None
+    } else if is_under_way {
+        Some("it is under way, and goes on as it was asked for")
+    } else if limit <= Timings::default().handover {
+        Some("it may still come about: a node drops it after some seconds")
+    } else {
+        Some("it is not tried any further")
+    }
 }
 
 #[cfg(test)]

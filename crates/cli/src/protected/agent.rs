@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use manada_agent::control::{self, Answer, ControlError, View, socket};
 use manada_agent::journal::Entry;
@@ -9,11 +10,22 @@ use manada_agent::wording;
 use manada_core::input::Command;
 use manada_core::obstacle::Obstacle;
 use manada_core::record::{Record, Versioned};
+use manada_core::timer::Timings;
 use manada_herd::{FindNodeError, Node};
 use manada_model::NodeName;
+use manada_model::wording::duration;
 
 use crate::commands::LocalNodeArgs;
 use crate::error::Failure;
+
+/// How long the record may take to have what an operator wants, in several tries.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long one of the tries may take: several requests to the store fit into it.
+const GIVEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// The pause between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// An agent on this host that answers.
 pub(crate) struct Agent {
@@ -114,6 +126,40 @@ impl Agent {
         }
     }
 
+    /// Gives it a command until the record has what is wanted: an agent drops what the store does not
+    /// take, and it is given again as long as somebody waits for it here.
+    pub(crate) async fn insist(
+        &self,
+        command: &Command,
+        is_recorded: impl Fn(&Record) -> bool,
+    ) -> Result<(), Failure> {
+        let begun = Instant::now();
+        self.give(command).await?;
+        loop {
+            let given = Instant::now();
+            while given.elapsed() < GIVEN_AGAIN_AFTER {
+                let view = self.view().await.ok();
+                let record = view.and_then(|view| view.record);
+                if record.is_some_and(|record| is_recorded(&record.value)) {
+                    return Ok(());
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            if begun.elapsed() >= RECORDED_WITHIN {
+                break;
+            }
+            // Its refusal would not say what has become of the tries before.
+            self.give(command).await.ok();
+        }
+        Err(Failure::failed(format!(
+            "the herd's record has not changed within {}",
+            spoken(RECORDED_WITHIN)
+        ))
+        .because("the store has not taken it, or not said so; nobody tries it any further")
+        .next("whether it has come about all the same: manada status")
+        .next("manada why"))
+    }
+
     /// Gives it a command, and says who has taken it.
     pub(crate) async fn give(&self, command: &Command) -> Result<NodeName, Failure> {
         let what = "nothing was changed";
@@ -123,7 +169,23 @@ impl Agent {
             Ok(Answer::NoLeader) => Err(Failure::refused(what)
                 .because("nobody leads at this moment")
                 .next("manada why")),
-            Ok(Answer::LeaderUnreachable { leader, reason }) => Err(Failure::unreachable(what)
+            Ok(Answer::LeaderUnreachable {
+                leader,
+                reason,
+                sent: true,
+            }) => Err(
+                Failure::failed(format!("whether {leader}, who leads, has the command is not known"))
+                    .because(reason)
+                    .next(format!(
+                        "see what it does (manada why); what it has not begun {} after it was told, it drops",
+                        spoken(Timings::default().handover)
+                    )),
+            ),
+            Ok(Answer::LeaderUnreachable {
+                leader,
+                reason,
+                sent: false,
+            }) => Err(Failure::unreachable(what)
                 .because(format!(
                     "the agent of {leader}, who leads, says nothing: {reason}"
                 ))
@@ -139,6 +201,11 @@ impl Agent {
             ),
         }
     }
+}
+
+/// A time for a sentence of an error.
+fn spoken(time: Duration) -> String {
+    duration(time).replace('\u{A0}', " ")
 }
 
 /// Whom an agent knows.

@@ -1,7 +1,5 @@
 //! Pausing a herd, and letting it act again.
 
-use std::time::{Duration, Instant};
-
 use manada_core::input::Command;
 use manada_core::record::Mode;
 use serde_json::json;
@@ -11,12 +9,6 @@ use crate::commands::LocalNodeArgs;
 use crate::error::{Failure, Outcome};
 use crate::ui::{Format, Ui, accent, paint};
 
-/// How long the record may take to have the mode.
-const SET_WITHIN: Duration = Duration::from_secs(5);
-
-/// The pause between two looks.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// Has the herd act by itself, or not, and waits until the record says so.
 pub(crate) async fn set_mode(
     which: &LocalNodeArgs,
@@ -25,29 +17,11 @@ pub(crate) async fn set_mode(
 ) -> Result<Outcome, Failure> {
     let (agent, view) = Agent::find(which).await?;
     let was = record(&view)?.value.mode;
-    let begun = Instant::now();
-    agent
-        .give(match mode {
-            Mode::Paused => &Command::Pause,
-            Mode::Automatic => &Command::Resume,
-        })
-        .await?;
-    loop {
-        let view = agent.view().await.ok();
-        let now = view.and_then(|view| Some(view.record?.value.mode));
-        if now == Some(mode) {
-            break;
-        }
-        if begun.elapsed() > SET_WITHIN {
-            return Err(Failure::failed("whether the herd has it is not known")
-                .because(format!(
-                    "its record has not changed within {} s",
-                    SET_WITHIN.as_secs()
-                ))
-                .next("manada why"));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+    let command = match mode {
+        Mode::Paused => Command::Pause,
+        Mode::Automatic => Command::Resume,
+    };
+    agent.insist(&command, |record| record.mode == mode).await?;
     let herd = &view.herd;
     match ui.format() {
         Format::Json => ui.json(&json!({

@@ -58,9 +58,9 @@ pub(super) async fn run(
         return Ok(Outcome::Done);
     }
     let begun = Instant::now();
-    agent
-        .give(&Command::SetPolicy(plan.desired.clone()))
-        .await?;
+    let command = Command::SetPolicy(plan.desired.clone());
+    let is_recorded = |record: &Record| record.desired == plan.desired;
+    agent.insist(&command, is_recorded).await?;
     let limit = Duration::from_secs_f64(args.within);
     let policy = until_it_is_published(&agent, &plan, begun, limit).await?;
     let short = policy.count < plan.desired.count;
@@ -282,7 +282,8 @@ async fn until_it_is_published(
         duration(limit).replace('\u{A0}', " ")
     ))
     .because(reasons.join("\n"))
-    .next("manada why"))
+    .next("manada why; it comes into force as soon as it can")
+    .next("or want another: manada sync"))
 }
 
 /// The one policy that is published, once it is what can be had of what is wanted.
