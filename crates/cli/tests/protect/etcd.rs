@@ -64,6 +64,18 @@ impl Etcd {
         self.run();
     }
 
+    /// Has it take no more data (`NOSPACE`), or take it again.
+    pub(crate) fn be_full(&self, full: bool) {
+        let action = if full { "ACTIVATE" } else { "DEACTIVATE" };
+        let body = format!(r#"{{"action":"{action}","memberID":0,"alarm":"NOSPACE"}}"#);
+        let request = format!(
+            "POST /v3/maintenance/alarm HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = self.try_ask(&request).expect("etcd answers");
+        assert!(answer.contains(" 200 OK"), "{answer}");
+    }
+
     fn data(&self) -> PathBuf {
         self.scratch.path().join("data")
     }

@@ -5,6 +5,7 @@ mod etcd;
 mod herd;
 mod load_balancer;
 mod lost;
+mod refusing;
 mod starting;
 #[path = "../typed/mod.rs"]
 mod typed;
@@ -20,6 +21,7 @@ use lost::{
     a_herd_whose_leader_can_not_vouch_for_its_record_elects,
     a_store_that_goes_back_or_begins_anew_is_not_believed,
 };
+use refusing::a_store_that_takes_no_more_is_told_and_obeyed_never_later;
 use starting::a_mistake_in_a_configuration_costs_no_data_and_is_named;
 use typed::{manada, refused};
 
@@ -39,6 +41,7 @@ trials![
     a_herd_whose_leader_can_not_vouch_for_its_record_elects,
     a_store_that_goes_back_or_begins_anew_is_not_believed,
     a_mistake_in_a_configuration_costs_no_data_and_is_named,
+    a_store_that_takes_no_more_is_told_and_obeyed_never_later,
 ];
 
 fn a_killed_primary_is_replaced_and_comes_back(programs: Programs) -> Outcome {
