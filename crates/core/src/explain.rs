@@ -350,7 +350,7 @@ impl Node {
         }
         obstacles.push(match self.leader_server {
             None => Obstacle::AskingLeader { leader },
-            Some(LeaderServer::Answers) => Obstacle::LeaderAnswers { leader },
+            Some(LeaderServer::Answers | LeaderServer::Full) => Obstacle::LeaderAnswers { leader },
             Some(LeaderServer::Silent) => self.not_my_turn(),
         });
     }

@@ -62,6 +62,9 @@ pub enum StoreState {
 pub enum LeaderServer {
     /// It takes connections, and is a primary of the epoch of the record.
     Answers,
+    /// It refuses the question because all its connections are taken: it lives, and nothing more is
+    /// known of it.
+    Full,
     /// Not within the time that a probe has.
     Silent,
 }

@@ -120,7 +120,7 @@ impl Node {
                 match self.leader_server? {
                     // The later its turn, the more seldom: a large herd does not crowd a leader
                     // whose agent is gone.
-                    LeaderServer::Answers => {
+                    LeaderServer::Answers | LeaderServer::Full => {
                         let before = self.rank(Some(leader));
                         Some(times.lease / 2 + times.campaign_step.saturating_mul(before))
                     }

@@ -65,6 +65,18 @@ fn a_server_that_something_around_it_keeps_from_starting_keeps_its_data() {
 }
 
 #[test]
+fn no_try_is_spent_on_a_leader_without_room() {
+    let mut herd = Herd::of_three();
+    herd.host("a").is_full = true;
+    herd.host("c").failing = Some(("StartStandby", u32::MAX));
+    herd.kill_server("c");
+    herd.run(600_000);
+    assert_eq!(rungs(&herd), []);
+    herd.host("a").is_full = false;
+    herd.run_until("its data is brought back", |herd| !rungs(herd).is_empty());
+}
+
+#[test]
 fn a_server_that_starts_again_in_time_keeps_its_data() {
     let mut herd = Herd::of_three();
     herd.host("c").failing = Some(("StartStandby", 6));

@@ -7,12 +7,13 @@ use manada_core::input::LeaderServer;
 use manada_core::position::Epoch;
 use manada_herd::Node;
 use manada_model::NodeName;
-use manada_postgres::Session;
 use manada_postgres::conninfo::Endpoint;
+use manada_postgres::{ConnectError, Session};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 
 use super::Told;
 use crate::peers::Book;
@@ -65,9 +66,24 @@ enum ProbeError {
     #[error("its host refuses connections")]
     Refused,
     #[error(transparent)]
-    Connect(#[from] manada_postgres::ConnectError),
+    Connect(#[from] ConnectError),
     #[error("{}", manada_postgres::session::server_message(.0))]
     Sql(#[from] tokio_postgres::Error),
+}
+
+impl ProbeError {
+    /// Whether the server answers that it has no room for another session.
+    fn is_full(&self) -> bool {
+        match self {
+            ProbeError::Connect(ConnectError::Refused { source, .. }) | ProbeError::Sql(source) => {
+                source.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
+            }
+            ProbeError::Connect(_)
+            | ProbeError::NoAddress
+            | ProbeError::Unreachable
+            | ProbeError::Refused => false,
+        }
+    }
 }
 
 impl Probe {
@@ -116,6 +132,8 @@ impl Asker {
         match timeout(ANSWERED_WITHIN, self.ask(&order)).await {
             Ok(Ok(true)) => LeaderServer::Answers,
             Ok(Ok(false)) | Err(_) => LeaderServer::Silent,
+            // It serves as many as it may: that is no reason to take their primary away.
+            Ok(Err(error)) if error.is_full() => LeaderServer::Full,
             Ok(Err(error)) => {
                 tracing::debug!(leader = %order.leader, %error, "the leader's server is silent");
                 LeaderServer::Silent

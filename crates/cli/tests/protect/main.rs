@@ -1,6 +1,7 @@
 //! `manada run` as it is typed, on a herd of one machine: it fails over, rejoins, and leaves what it
 //! should alone.
 
+mod crowded;
 mod etcd;
 mod herd;
 mod load_balancer;
@@ -14,6 +15,7 @@ use std::fs;
 
 use manada_testbed::{Outcome, Programs, trials, wait_until};
 
+use crowded::a_primary_without_a_free_connection_is_left_alone;
 use herd::{Protected, status_of};
 use load_balancer::LoadBalancer;
 use lost::{
@@ -42,6 +44,7 @@ trials![
     a_store_that_goes_back_or_begins_anew_is_not_believed,
     a_mistake_in_a_configuration_costs_no_data_and_is_named,
     a_store_that_takes_no_more_is_told_and_obeyed_never_later,
+    a_primary_without_a_free_connection_is_left_alone,
 ];
 
 fn a_killed_primary_is_replaced_and_comes_back(programs: Programs) -> Outcome {

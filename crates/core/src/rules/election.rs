@@ -29,7 +29,9 @@ pub(super) const PROBE: Rule = Rule {
         }
         let due = match node.leader_server {
             None => true,
-            Some(LeaderServer::Answers | LeaderServer::Silent) => node.has_fired(&Timer::AskAgain),
+            Some(LeaderServer::Answers | LeaderServer::Full | LeaderServer::Silent) => {
+                node.has_fired(&Timer::AskAgain)
+            }
         };
         due.then(|| {
             Decision::order(

@@ -79,7 +79,8 @@ pub(super) const START: Rule = Rule {
             return None;
         }
         // What does not start is brought back first, as soon as the leader can be asked.
-        if node.would_rejoin() && node.leader_server != Some(LeaderServer::Silent) {
+        let may_be_asked = matches!(node.leader_server, None | Some(LeaderServer::Answers));
+        if node.would_rejoin() && may_be_asked {
             return None;
         }
         let followed = node.following.leader == Some((epoch, leader.clone())) && !node.was_primary;

@@ -67,7 +67,7 @@ pub(super) const ASK_LEADER: Rule = Rule {
         let (leader, _, _) = node.next_rung()?;
         let due = match node.leader_server {
             None => true,
-            Some(LeaderServer::Silent) => node.has_fired(&Timer::AskAgain),
+            Some(LeaderServer::Full | LeaderServer::Silent) => node.has_fired(&Timer::AskAgain),
             Some(LeaderServer::Answers) => false,
         };
         let reason = Reason::Diverged {

@@ -94,6 +94,8 @@ pub(crate) struct Host {
     pub(crate) starts_for_ever: bool,
     /// Its server connects again and again, and gets nothing.
     pub(crate) flaps: bool,
+    /// All connections of its server are taken.
+    pub(crate) is_full: bool,
     /// Orders of that kind fail so often.
     pub(crate) failing: Option<(&'static str, u32)>,
     /// How they fail.
@@ -177,6 +179,7 @@ impl Herd {
                 deadman: None,
                 starts_for_ever: false,
                 flaps: false,
+                is_full: false,
                 failing: None,
                 fails_with: Outcome::Failed,
             }

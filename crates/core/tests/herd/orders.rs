@@ -126,7 +126,9 @@ impl Herd {
             Order::ProbeLeader { leader } => {
                 let asked = &self.hosts[leader];
                 let answers = self.reaches(name, leader) && asked.server.runs == Runs::Primary;
-                let answer = if answers {
+                let answer = if answers && asked.is_full {
+                    LeaderServer::Full
+                } else if answers {
                     LeaderServer::Answers
                 } else {
                     LeaderServer::Silent
