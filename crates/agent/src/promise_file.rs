@@ -121,7 +121,8 @@ impl PromiseFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use manada_core::position::{Epoch, RuleId};
+    use manada_core::position::{Epoch, Followed, RuleId};
+    use manada_model::Lsn;
 
     fn in_scratch() -> (tempfile::TempDir, PromiseFile) {
         let directory = tempfile::tempdir().expect("a directory");
@@ -136,6 +137,10 @@ mod tests {
         let promise = Promise {
             epoch: Epoch(7),
             led: Some(Epoch(3)),
+            followed: Some(Followed {
+                epoch: Epoch(4),
+                from: Lsn(0x3000),
+            }),
             rule: RuleId {
                 epoch: Epoch(3),
                 sub: 2,

@@ -8,9 +8,9 @@ use crate::loss::LossBound;
 use crate::node::Node;
 use crate::obstacle::Obstacle;
 use crate::policy::Published;
-use crate::position::Position;
+use crate::position::{LastWord, Position};
 use crate::reason::Reason;
-use crate::record::{MemberRole, Record};
+use crate::record::{MemberRole, Record, Reign};
 use crate::timer::Timer;
 
 /// What the recruits allow.
@@ -19,14 +19,14 @@ pub(crate) enum Choice {
     /// That one leads, from there on.
     Lead {
         leader: NodeName,
-        position: Position,
+        wal: LastWord,
         reason: Reason,
     },
     /// It would lead, once it has fetched the WAL of one that may not.
     Fetch {
         by: NodeName,
         from: NodeName,
-        position: Position,
+        wal: LastWord,
     },
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn choose(node: &Node, record: &Record) -> Result<Choice, Obstacle> {
         .recruits
         .iter()
         .filter(|(name, _)| Some(*name) != without)
-        .map(|(_, position)| node.comparable(*position))
+        .map(|(_, wal)| node.comparable(wal.position))
         .max()
         .ok_or_else(|| Obstacle::AwaitingRecruits {
             of: record.members.keys().cloned().collect(),
@@ -120,12 +120,12 @@ pub(crate) fn choose(node: &Node, record: &Record) -> Result<Choice, Obstacle> {
     let best = election
         .recruits
         .iter()
-        .filter(|(name, position)| eligible(name) && node.comparable(**position) == furthest)
+        .filter(|(name, wal)| eligible(name) && node.comparable(wal.position) == furthest)
         .max_by_key(|(name, _)| preference(record, election.preferred.as_ref(), name));
-    if let Some((leader, position)) = best {
+    if let Some((leader, wal)) = best {
         return Ok(Choice::Lead {
             leader: leader.clone(),
-            position: *position,
+            wal: *wal,
             reason,
         });
     }
@@ -140,29 +140,32 @@ fn fetch(
     eligible: &impl Fn(&NodeName) -> bool,
 ) -> Result<Choice, Obstacle> {
     let recruits = &node.election.recruits;
-    let holder = recruits
+    let (from, wal) = recruits
         .iter()
-        .find(|(_, position)| **position == furthest)
-        .map(|(name, _)| name);
-    let reigns = history::reigns_upto(&record.reigns, furthest);
+        .find(|(_, wal)| wal.position == furthest)
+        .ok_or(Obstacle::NobodyMayLead)?;
+    let ends = Reign {
+        epoch: record.epoch,
+        leader: from.clone(),
+        began_at: furthest,
+        unruled: wal.unruled,
+    };
+    let reigns = history::reigns_with(&record.reigns, ends);
     let by = recruits
         .iter()
-        .filter(|(name, position)| {
-            eligible(name)
-                && history::relation(**position, None, &reigns) == history::Relation::Part
+        .filter(|(name, wal)| {
+            eligible(name) && history::relation(**wal, None, &reigns) == history::Relation::Part
         })
-        .max_by_key(|(name, position)| {
+        .max_by_key(|(name, wal)| {
             let preferred = node.election.preferred.as_ref();
-            (**position, preference(record, preferred, name))
+            (wal.position, preference(record, preferred, name))
         });
-    match (holder, by) {
-        (Some(from), Some((by, _))) => Ok(Choice::Fetch {
-            by: by.clone(),
-            from: from.clone(),
-            position: furthest,
-        }),
-        _ => Err(Obstacle::NobodyMayLead),
-    }
+    by.map(|(by, _)| Choice::Fetch {
+        by: by.clone(),
+        from: from.clone(),
+        wal: *wal,
+    })
+    .ok_or(Obstacle::NobodyMayLead)
 }
 
 /// Whether it may go on although a policy is not covered.

@@ -4,7 +4,7 @@ use manada_model::NodeName;
 
 use crate::guards::Guard;
 use crate::node::Node;
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, LastWord, Position};
 use crate::record::{MemberRole, Mode, Record};
 use crate::server::ServerFacts;
 
@@ -102,12 +102,12 @@ impl Node {
         matches!(self.role, Some(MemberRole::Server { .. }))
     }
 
-    /// Where its WAL ends, if nothing more can come, and all of it came from leaders.
-    pub(crate) fn last_word(&self) -> Option<Position> {
+    /// What its WAL is, if nothing more can come, and all of it came from leaders.
+    pub(crate) fn last_word(&self) -> Option<LastWord> {
         if self.was_promoted_by_hand() {
             return None;
         }
-        match self.server.as_ref()? {
+        let end = match self.server.as_ref()? {
             ServerFacts::Stopped { .. } => self.clean_end(),
             ServerFacts::Standby(facts) => {
                 let ended = facts.settled && facts.follows.is_none();
@@ -118,7 +118,8 @@ impl Node {
                 (!self.guards.has(Guard::StopRecruitedLeader)).then_some(facts.position)
             }
             ServerFacts::Unusable | ServerFacts::Starting | ServerFacts::Unresponsive => None,
-        }
+        };
+        Some(self.promise.last_word(end?))
     }
 
     /// Where the WAL of a server ends that was shut down, if this agent has seen which rules are in

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use manada_model::{Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Followed, LastWord};
 use crate::record::{Record, Revision, Versioned};
 
 /// From one core to another.
@@ -34,7 +34,8 @@ pub enum Message {
         /// The epoch that was promised.
         epoch: Epoch,
         /// The last word about its WAL.
-        position: Position,
+        #[serde(rename = "position")]
+        wal: LastWord,
     },
     /// The other answer: something higher is promised already.
     Refused {
@@ -55,5 +56,8 @@ pub enum Message {
         from: NodeName,
         /// Up to where.
         upto: Lsn,
+        /// What of it is of a reign whose rule is not in it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unruled: Option<Followed>,
     },
 }

@@ -14,7 +14,7 @@ use crate::lease::Lease;
 use crate::loss::LossBound;
 use crate::obstacle::Obstacle;
 use crate::policy::Policy;
-use crate::position::{Epoch, Position, Rule, RuleId};
+use crate::position::{Epoch, Followed, LastWord, Rule, RuleId};
 use crate::reason::Reason;
 use crate::record::{MemberRole, Record, Revision, Versioned};
 use crate::rules::{self, Decision, Mark};
@@ -118,13 +118,15 @@ pub(crate) struct Fetch {
     pub(crate) epoch: Epoch,
     pub(crate) from: NodeName,
     pub(crate) upto: Lsn,
+    /// What of it is of a reign whose rule is not in it.
+    pub(crate) unruled: Option<Followed>,
 }
 
 /// What a coordinator knows of the epoch that it has raised.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Election {
     pub(crate) epoch: Epoch,
-    pub(crate) recruits: BTreeMap<NodeName, Position>,
+    pub(crate) recruits: BTreeMap<NodeName, LastWord>,
     /// The highest that a member said it has promised.
     pub(crate) refused: Epoch,
     pub(crate) asked: bool,
@@ -138,7 +140,7 @@ pub(crate) struct Election {
     /// What the operator allows to be lost.
     pub(crate) allowed_loss: Option<LossBound>,
     /// Who was told to fetch, and from whom.
-    pub(crate) fetcher: Option<(NodeName, NodeName, Position)>,
+    pub(crate) fetcher: Option<(NodeName, NodeName, LastWord)>,
 }
 
 /// What a leader knows of its own reign since its server became a primary.
@@ -462,23 +464,24 @@ impl Node {
             Mark::Answered { epoch, to } => {
                 self.answered = Some((epoch, to));
             }
-            Mark::Counted { position } => {
+            Mark::Counted { wal } => {
                 self.answered = Some((self.election.epoch, self.name.clone()));
-                self.election.recruits.insert(self.name.clone(), position);
+                self.election.recruits.insert(self.name.clone(), wal);
             }
             Mark::Asked => {
                 self.election.asked = true;
                 self.restart(&Timer::AskAgain);
             }
-            Mark::FetchOrdered { by, from, position } => {
+            Mark::FetchOrdered { by, from, wal } => {
                 if by == self.name {
                     self.fetch = Some(Fetch {
                         epoch: self.election.epoch,
                         from: from.clone(),
-                        upto: position.flush_lsn,
+                        upto: wal.position.flush_lsn,
+                        unruled: wal.unruled,
                     });
                 }
-                self.election.fetcher = Some((by, from, position));
+                self.election.fetcher = Some((by, from, wal));
                 self.restart(&Timer::AskAgain);
             }
             Mark::Told => self.tell_record = false,

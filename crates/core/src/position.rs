@@ -66,3 +66,35 @@ pub struct Position {
     /// The end of what is flushed.
     pub flush_lsn: Lsn,
 }
+
+/// In whose WAL a node has taken part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Followed {
+    /// The reign.
+    pub epoch: Epoch,
+    /// Where it parted from the reigns whose rules are in its leader's WAL: what a node has beyond
+    /// is a part of that leader's, also while the rule has not come.
+    pub from: Lsn,
+}
+
+/// What is known of all WAL that a node has, once nothing more comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LastWord {
+    /// Where it ends.
+    #[serde(flatten)]
+    pub position: Position,
+    /// A reign above the highest rule, some of whose WAL it has: that reign's leader was promoted,
+    /// and its rule did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unruled: Option<Followed>,
+}
+
+impl LastWord {
+    /// That of a node which followed, or led, in that reign last.
+    pub fn of(position: Position, followed: Option<Followed>) -> LastWord {
+        let unruled = followed.filter(|followed| {
+            followed.epoch > position.rule.epoch && position.flush_lsn > followed.from
+        });
+        LastWord { position, unruled }
+    }
+}

@@ -6,7 +6,7 @@ use manada_model::{NodeName, SyncMethod};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Policy, Published};
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Followed, Position};
 
 /// What the store holds, with the revision by which it is swapped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +81,7 @@ impl Record {
                 epoch: Epoch::FIRST,
                 leader: founder,
                 began_at: position,
+                unruled: None,
             }],
             desired,
             mode: Mode::Automatic,
@@ -101,6 +102,22 @@ pub struct Reign {
     pub leader: NodeName,
     /// The end of the WAL it took over: what a node has beyond is not part of the history.
     pub began_at: Position,
+    /// A reign that ended before its rule was written, and some of whose WAL this one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unruled: Option<Followed>,
+}
+
+impl Reign {
+    /// What whoever takes part in it has followed.
+    pub(crate) fn followed(&self) -> Followed {
+        let from = self
+            .unruled
+            .map_or(self.began_at.flush_lsn, |unruled| unruled.from);
+        Followed {
+            epoch: self.epoch,
+            from,
+        }
+    }
 }
 
 /// What the operator wants commits to wait for.

@@ -4,7 +4,7 @@ use manada_model::{Lsn, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::policy::Policy;
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, Followed, LastWord, Position};
 use crate::record::Record;
 
 /// The server's state as of one look at it.
@@ -60,6 +60,11 @@ pub struct PrimaryFacts {
 }
 
 impl Promise {
+    /// What is known of WAL that ends there.
+    pub(crate) fn last_word(&self, position: Position) -> LastWord {
+        LastWord::of(position, self.followed)
+    }
+
     /// Whether it follows from a record that comes after this one: an epoch is raised before it is
     /// promised, and a node is chosen before it sets out to be promoted.
     pub(crate) fn is_later_than(&self, record: &Record) -> bool {
@@ -129,6 +134,9 @@ pub struct Promise {
     /// The last epoch in which it set out to be promoted itself. If that reign is not in the
     /// leader's history, its WAL is not either.
     pub led: Option<Epoch>,
+    /// The last epoch in which it received WAL, from its leader or as the leader.
+    #[serde(default)]
+    pub followed: Option<Followed>,
     /// The highest rule known to be in its WAL: for when its server can't be asked.
     pub rule: crate::position::RuleId,
 }

@@ -200,13 +200,15 @@ impl Node {
                 self.restart(&Timer::Campaign);
             }
             Message::Recruit { epoch } => self.take_recruit(from, epoch),
-            Message::Recruited { epoch, position } => {
+            Message::Recruited { epoch, wal } => {
                 let counts = self
                     .members()
                     .is_some_and(|members| members.contains_key(&from));
                 if self.election.epoch == epoch && counts {
-                    let known = self.election.recruits.entry(from).or_insert(position);
-                    *known = position.max(*known);
+                    let known = self.election.recruits.entry(from).or_insert(wal);
+                    if known.position < wal.position {
+                        *known = wal;
+                    }
                 }
             }
             Message::Refused { promised } => {
@@ -216,6 +218,7 @@ impl Node {
                 epoch,
                 from: holder,
                 upto,
+                unruled,
             } => {
                 let coordinates = self.member_record().is_some_and(|record| {
                     record.epoch == epoch && record.coordinator == from && record.leader.is_none()
@@ -225,6 +228,7 @@ impl Node {
                         epoch,
                         from: holder,
                         upto,
+                        unruled,
                     });
                 }
             }

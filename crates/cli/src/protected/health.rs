@@ -227,6 +227,7 @@ fn warnings(views: &[View], degraded_since: Option<Timestamp>) -> Vec<String> {
             Obstacle::ForeignSetting { .. }
                 | Obstacle::ServerStarts { .. }
                 | Obstacle::StartFails { .. }
+                | Obstacle::StoreRefuses { .. }
         );
         if is_said {
             let remedy = paint(accent::TYPE, one.remedy.unwrap_or_default());

@@ -1,7 +1,5 @@
 //! How a node comes to raise the epoch, and whom it lets lead.
 
-use std::collections::BTreeMap;
-
 use manada_model::NodeName;
 
 use super::{Decision, Mark, Rule};
@@ -14,7 +12,7 @@ use crate::input::{LeaderServer, StoreState};
 use crate::message::Message;
 use crate::node::{Node, Resignation};
 use crate::policy::{Policy, Published};
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, LastWord};
 use crate::reason::Reason;
 use crate::record::{Record, Reign};
 use crate::timer::Timer;
@@ -101,28 +99,29 @@ pub(super) const LET_FETCH: Rule = Rule {
         if !choice::all_are_in(node, record) {
             return None;
         }
-        let Ok(Choice::Fetch { by, from, position }) = choice::choose(node, record) else {
+        let Ok(Choice::Fetch { by, from, wal }) = choice::choose(node, record) else {
             return None;
         };
-        let told = node.election.fetcher.as_ref() == Some(&(by.clone(), from.clone(), position));
+        let told = node.election.fetcher.as_ref() == Some(&(by.clone(), from.clone(), wal));
         if told && (by == node.name || !node.has_fired(&Timer::AskAgain)) {
             return None;
         }
         let fetch = Message::Fetch {
             epoch: record.epoch,
             from: from.clone(),
-            upto: position.flush_lsn,
+            upto: wal.position.flush_lsn,
+            unruled: wal.unruled,
         };
         let reason = Reason::WalIsElsewhere {
             holder: from.clone(),
-            upto: position.flush_lsn,
+            upto: wal.position.flush_lsn,
         };
         let whom = (by != node.name).then_some(&by);
         Some(
             Decision::tell(whom, &fetch, reason).and(Mark::FetchOrdered {
                 by: by.clone(),
                 from,
-                position,
+                wal,
             }),
         )
     },
@@ -138,13 +137,13 @@ pub(super) const CHOOSE: Rule = Rule {
         }
         let Ok(Choice::Lead {
             leader,
-            position,
+            wal,
             reason,
         }) = choice::choose(node, record)
         else {
             return None;
         };
-        let next = node.enthroned(record, &leader, position);
+        let next = node.enthroned(record, &leader, wal);
         Some(node.swap(next, reason))
     },
 };
@@ -251,8 +250,8 @@ impl Node {
     }
 
     /// The record with that leader.
-    fn enthroned(&self, record: &Record, leader: &NodeName, position: Position) -> Record {
-        let recruits: &BTreeMap<NodeName, Position> = &self.election.recruits;
+    fn enthroned(&self, record: &Record, leader: &NodeName, wal: LastWord) -> Record {
+        let recruits = &self.election.recruits;
         // A herd of one has nobody to wait for.
         let policy = attainable(record, leader, |name| recruits.contains_key(name))
             .unwrap_or_else(Policy::asynchronous);
@@ -266,7 +265,8 @@ impl Node {
         let reign = Reign {
             epoch: record.epoch,
             leader: leader.clone(),
-            began_at: position,
+            began_at: wal.position,
+            unruled: wal.unruled,
         };
         Record {
             leader: Some(leader.clone()),

@@ -7,6 +7,7 @@ use crate::guards::Guard;
 use crate::history::{self, Relation};
 use crate::input::LeaderServer;
 use crate::node::Node;
+use crate::position::Followed;
 use crate::reason::Reason;
 use crate::server::{Promise, ServerFacts};
 
@@ -91,6 +92,25 @@ pub(super) const START: Rule = Rule {
     },
 };
 
+pub(super) const TAKE_PART: Rule = Rule {
+    name: "following: note whose WAL comes",
+    why: "what comes of a reign without its rule can't be told from other WAL afterwards",
+    decide: |node| {
+        let Duty::Follow { epoch, leader } = node.duty() else {
+            return None;
+        };
+        let due = node.must_note(node.reign_followed())
+            && node.promise.epoch >= epoch
+            && node.relation() == Some(Relation::Part);
+        due.then(|| {
+            let reason = Reason::PartOfHistory {
+                leader: leader.clone(),
+            };
+            node.note_of(node.reign_followed(), reason)
+        })
+    },
+};
+
 pub(super) const FOLLOW: Rule = Rule {
     name: "following: follow",
     why: "its WAL is a part of the leader's history",
@@ -100,7 +120,9 @@ pub(super) const FOLLOW: Rule = Rule {
         };
         let facts = node.standby()?;
         let ready = facts.settled && facts.follows.is_none() && node.promise.epoch >= epoch;
-        let part = node.relation() == Some(Relation::Part)
+        let reign = node.reign_followed();
+        let noted = reign.is_none() || node.promise.followed == reign;
+        let part = (node.relation() == Some(Relation::Part) && noted)
             || !node.guards.has(Guard::FollowOnlyOwnHistory);
         let order = Order::Follow {
             leader: leader.clone(),
@@ -117,7 +139,16 @@ impl Node {
     pub(crate) fn relation(&self) -> Option<Relation> {
         let facts = self.standby()?;
         let record = self.member_record()?;
-        (facts.settled && facts.follows.is_none())
-            .then(|| history::relation(facts.position, self.promise.led, &record.reigns))
+        (facts.settled && facts.follows.is_none()).then(|| {
+            let wal = self.promise.last_word(facts.position);
+            history::relation(wal, self.promise.led, &record.reigns)
+        })
+    }
+
+    /// What whoever follows the leader, or leads, takes part in.
+    pub(crate) fn reign_followed(&self) -> Option<Followed> {
+        let record = self.member_record()?;
+        let reign = record.reigns.last()?;
+        (record.leader.as_ref() == Some(&reign.leader)).then(|| reign.followed())
     }
 }

@@ -8,7 +8,7 @@ use manada_model::NodeName;
 use crate::action::Order;
 use crate::message::Message;
 use crate::node::{Node, Resignation};
-use crate::position::{Epoch, Position};
+use crate::position::{Epoch, LastWord};
 use crate::reason::Reason;
 
 mod election;
@@ -49,13 +49,13 @@ pub(crate) enum Mark {
     },
     /// The coordinator is its own recruit.
     Counted {
-        position: Position,
+        wal: LastWord,
     },
     Asked,
     FetchOrdered {
         by: NodeName,
         from: NodeName,
-        position: Position,
+        wal: LastWord,
     },
     Told,
     Resigned(Resignation),
@@ -77,6 +77,7 @@ pub const RULES: &[Rule] = &[
     recruiting::STOP,
     recruiting::STOP_RECEIVING,
     recruiting::START,
+    recruiting::TAKE_PART,
     recruiting::FETCH,
     recruiting::ANSWER,
     // What others wait for.
@@ -126,6 +127,7 @@ pub const RULES: &[Rule] = &[
     following::LEAVE_FORMER,
     following::PROMISE,
     following::START,
+    following::TAKE_PART,
     rejoining::ASK_LEADER,
     rejoining::REJOIN,
     rejoining::CLEANSE,

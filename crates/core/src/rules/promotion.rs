@@ -25,6 +25,7 @@ pub(super) const PROMISE: Rule = Rule {
                 Order::Promise(Promise {
                     epoch,
                     led: Some(epoch),
+                    followed: node.reign_followed(),
                     ..node.promise_now()
                 }),
                 Reason::Chosen { epoch },

@@ -6,6 +6,7 @@ use crate::duty::Duty;
 use crate::guards::Guard;
 use crate::message::Message;
 use crate::node::Node;
+use crate::position::Followed;
 use crate::reason::Reason;
 use crate::server::{Promise, ServerFacts};
 
@@ -88,6 +89,25 @@ pub(super) const START: Rule = Rule {
     },
 };
 
+pub(super) const TAKE_PART: Rule = Rule {
+    name: "recruit: note whose WAL is fetched",
+    why: "what comes of a reign without its rule can't be told from other WAL afterwards",
+    decide: |node| {
+        let Duty::Recruit { epoch, .. } = node.duty() else {
+            return None;
+        };
+        let fetch = node.fetch.as_ref().filter(|fetch| fetch.epoch == epoch)?;
+        let due = node.must_note(fetch.unruled) && node.standby()?.settled;
+        due.then(|| {
+            let reason = Reason::WalIsElsewhere {
+                holder: fetch.from.clone(),
+                upto: fetch.upto,
+            };
+            node.note_of(fetch.unruled, reason)
+        })
+    },
+};
+
 pub(super) const FETCH: Rule = Rule {
     name: "recruit: fetch WAL",
     why: "what only a node has that may not lead can have been acknowledged",
@@ -96,7 +116,8 @@ pub(super) const FETCH: Rule = Rule {
         let Duty::Recruit { epoch, .. } = node.duty() else {
             return None;
         };
-        let ready = epoch == fetch.epoch && node.standby()?.settled;
+        let noted = fetch.unruled.is_none() || node.promise.followed == fetch.unruled;
+        let ready = epoch == fetch.epoch && noted && node.standby()?.settled;
         let order = Order::FetchWal {
             from: fetch.from.clone(),
             upto: fetch.upto,
@@ -125,16 +146,16 @@ pub(super) const ANSWER: Rule = Rule {
         if !durable || answered || node.lanes.server.order.is_some() {
             return None;
         }
-        let position = node.last_word()?;
+        let wal = node.last_word()?;
         let reason = Reason::Recruited {
             epoch,
             coordinator: by.clone(),
         };
         if *by == node.name {
             let coordinates = node.election.epoch == epoch;
-            return coordinates.then(|| Decision::note(Mark::Counted { position }, reason));
+            return coordinates.then(|| Decision::note(Mark::Counted { wal }, reason));
         }
-        let answer = Message::Recruited { epoch, position };
+        let answer = Message::Recruited { epoch, wal };
         Some(Decision::tell([by], &answer, reason).and(Mark::Answered {
             epoch,
             to: by.clone(),
@@ -143,6 +164,20 @@ pub(super) const ANSWER: Rule = Rule {
 };
 
 impl Node {
+    /// Whether it has to become durable, and can, that this node takes part in that WAL.
+    pub(crate) fn must_note(&self, followed: Option<Followed>) -> bool {
+        followed.is_some() && self.promise.followed != followed && self.promise_is_free()
+    }
+
+    /// Has it made durable.
+    pub(crate) fn note_of(&self, followed: Option<Followed>, reason: Reason) -> Decision {
+        let promise = Promise {
+            followed,
+            ..self.promise_now()
+        };
+        Decision::order(Order::Promise(promise), reason)
+    }
+
     /// What is promised, with the highest rule that is known to be in the WAL.
     pub(crate) fn promise_now(&self) -> Promise {
         Promise {

@@ -89,6 +89,7 @@ pub(super) const CLEANSE: Rule = Rule {
                 Order::Promise(Promise {
                     epoch,
                     led: None,
+                    followed: node.reign_followed(),
                     rule: RuleId::default(),
                 }),
                 Reason::Rejoined,

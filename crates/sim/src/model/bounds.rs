@@ -153,6 +153,7 @@ impl Bounds {
                     rule: RuleId::default(),
                     flush_lsn: Lsn(0),
                 },
+                unruled: None,
             }],
             desired: Desired {
                 method: self.method,

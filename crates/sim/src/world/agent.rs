@@ -460,6 +460,7 @@ impl World {
         Promise {
             epoch: manada_core::position::Epoch(1),
             led: leads.then_some(manada_core::position::Epoch(1)),
+            followed: None,
             rule: manada_core::position::RuleId::default(),
         }
     }
