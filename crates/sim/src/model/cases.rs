@@ -155,6 +155,12 @@ const STORIES: &[Story] = &[
         bounds: asynchronous,
         goals: |_| vec![Goal::Failover, Goal::LossTaken, Goal::Rejoined],
     },
+    Story {
+        name: "asynchronous-switchover",
+        shapes: &[TWO],
+        bounds: asynchronous_switchover,
+        goals: |_| vec![Goal::SwitchedOver],
+    },
 ];
 
 impl Case {
@@ -469,6 +475,24 @@ fn asynchronous(_: Shape, size: Size) -> Bounds {
         loss_bytes_max: 1,
         crashes,
         commands: vec![(STANDBY, command)],
+        late: vec![Late::Reads, Late::Mail, Late::Flushes],
+        ..Bounds::smallest()
+    }
+}
+
+/// Commits wait for nobody, and the leader hands over, or starts in place since nobody takes over.
+fn asynchronous_switchover(_: Shape, size: Size) -> Bounds {
+    let (crashes, timers) = match size {
+        Size::Small => (0, 2),
+        Size::Large => (1, 3),
+    };
+    Bounds {
+        count: 0,
+        beats: 1,
+        loss_bytes_max: 1,
+        crashes,
+        timers,
+        commands: vec![(LEADER, Command::Switchover { to: None })],
         late: vec![Late::Reads, Late::Mail, Late::Flushes],
         ..Bounds::smallest()
     }
