@@ -37,12 +37,13 @@ impl Simulation {
             Fault::PowerLoss(host, _) => self.lose_power(*host),
             Fault::PowerLossAtPromise(host, _) => self.machine(*host).dies_at_promise = true,
             Fault::SyncFails(host, time) => self.machine(*host).syncs_fail_until = now + *time,
-            Fault::Stall(host, time) => self.machine(*host).stands_until = now + *time,
+            // A shorter stall meanwhile ends none that began before.
+            Fault::Stall(host, time) => later(&mut self.machine(*host).stands_until, now + *time),
             Fault::PauseAgent(host, time) => {
-                self.machine(*host).agent_stands_until = now + *time;
+                later(&mut self.machine(*host).agent_stands_until, now + *time);
             }
             Fault::ClockStands(host, time) => {
-                self.machine(*host).clock_stands_until = now + *time;
+                later(&mut self.machine(*host).clock_stands_until, now + *time);
             }
             Fault::Isolate(host, _) => {
                 self.machine(*host).store_unreachable = true;
@@ -211,4 +212,9 @@ impl Simulation {
             journal.push(format!("{now:>12.3?} {}", what()));
         }
     }
+}
+
+/// Puts a moment off, if that one is later.
+fn later(moment: &mut Duration, other: Duration) {
+    *moment = other.max(*moment);
 }
