@@ -92,9 +92,9 @@ pub struct LastWord {
 impl LastWord {
     /// That of a node which followed, or led, in that reign last.
     pub fn of(position: Position, followed: Option<Followed>) -> LastWord {
-        let unruled = followed.filter(|followed| {
-            followed.epoch > position.rule.epoch && position.flush_lsn > followed.from
-        });
+        let own = position.rule.epoch.max(Epoch::FIRST);
+        let unruled =
+            followed.filter(|followed| followed.epoch > own && position.flush_lsn > followed.from);
         LastWord { position, unruled }
     }
 }

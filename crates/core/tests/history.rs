@@ -195,6 +195,11 @@ mod a_reign_without_a_rule {
     }
 
     #[test]
+    fn is_not_the_first_one() {
+        assert_eq!(followed(0, 100, 1, 0).unruled, None);
+    }
+
+    #[test]
     fn counts_as_itself_where_its_rule_has_come_to_others() {
         let reigns = reigns();
         assert_eq!(
