@@ -8,7 +8,7 @@ use manada_core::input::{Input, Outcome};
 use manada_core::message::Message;
 use manada_core::node::{Limits, Node};
 use manada_core::policy::Policy;
-use manada_core::position::{Epoch, Position, RuleId};
+use manada_core::position::{Epoch, LastWord, Position, RuleId};
 use manada_core::record::{Desired, MemberRole, Record, Revision, Versioned, WhenShort};
 use manada_core::server::{
     Enforced, Follower, Gate, PrimaryFacts, Promise, ServerFacts, StandbyFacts,
@@ -45,7 +45,7 @@ fn main() {
     for member in (0..MEMBERS).filter(|member| *member != 1) {
         let message = Message::Recruited {
             epoch: Epoch(2),
-            position: position(LOOKS),
+            wal: LastWord::of(position(LOOKS), None),
         };
         let from = name(member);
         answers.take(&mut coordinator, Input::Message { from, message });
@@ -142,6 +142,7 @@ fn node(number: u64, led: Option<Epoch>) -> Node {
     let promise = Promise {
         epoch: Epoch::FIRST,
         led,
+        followed: None,
         rule: RuleId::default(),
     };
     let limits = Limits {

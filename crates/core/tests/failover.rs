@@ -4,7 +4,7 @@ mod herd;
 
 use std::time::Duration;
 
-use herd::{Herd, Runs, any, epoch, name, server};
+use herd::{Entry, Herd, Runs, any, epoch, name, server};
 use manada_core::action::{Order, Stop};
 use manada_core::input::Command;
 use manada_core::message::Message;
@@ -562,4 +562,31 @@ fn a_leader_that_came_back_after_it_resigned_is_left_alone() {
     herd.run(10_000);
     assert_eq!(herd.record.value.epoch, epoch(1));
     assert_eq!(herd.leader(), Some(name("a")));
+}
+
+#[test]
+fn wal_of_a_reign_without_a_rule_is_not_taken_for_the_old_leaders() {
+    let mut herd = Herd::of_three();
+    // a is cut off, and writes what nobody else gets.
+    herd.isolate("a", true);
+    for _ in 0..5 {
+        assert_ne!(herd.write("a"), None);
+    }
+    // b is promoted, c receives something of its WAL, and b is lost before its rule is written.
+    herd.host("b").failing = Some(("WriteRule", 1_000));
+    herd.run_until("b is promoted", |herd| {
+        herd.hosts[&name("b")].server.runs == Runs::Primary
+    });
+    let promoted = Entry::Commit(u64::MAX);
+    herd.host("b").server.wal.push(promoted);
+    herd.run_until("c has some of its WAL", |herd| {
+        herd.hosts[&name("c")].server.wal.contains(&promoted)
+    });
+    herd.power_off("b");
+    herd.isolate("a", false);
+    herd.settle();
+    assert_eq!(herd.leader(), Some(name("a")), "its WAL goes further");
+    let server = &herd.host("c").server;
+    assert!(!server.wal.contains(&promoted), "{:?}", server.wal);
+    herd.assert_nothing_lost();
 }

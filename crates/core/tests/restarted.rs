@@ -57,6 +57,7 @@ fn restarted() -> Node {
     let promise = Promise {
         epoch: EPOCH,
         led: Some(EPOCH),
+        followed: None,
         rule,
     };
     let limits = Limits {

@@ -8,9 +8,8 @@ const TIMES: u64 = 10;
 
 /// Those without which only a step is seen that should not have been: the harm that follows takes
 /// further accidents at moments that these trials don't meet.
-const STEPS_ONLY: [Guard; 5] = [
+const STEPS_ONLY: [Guard; 4] = [
     Guard::PersistBeforePromoting,
-    Guard::StopRecruitedLeader,
     Guard::PlaceholderUntilRule,
     Guard::PublishBeforeEnforce,
     Guard::NeverLeads,
