@@ -7,19 +7,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use manada_core::record::{Record, Versioned};
+use manada_herd::Home;
 use manada_postgres::replace_file::{FileOwner, replace_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::agent_directory;
 use crate::orders::with_causes;
 use crate::peers::Book;
 
 /// What the file says it is.
 const FORMAT: &str = "manada.memory/1";
 
+/// The file's name, in the directory of the agent.
+const FILE: &str = "memory.json";
+
 /// How long after a change it is written: not while a failover wants the disk, and once for the
 /// changes that it makes.
 const WRITTEN_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether the agent of that home has ever known a record of its herd.
+pub fn knows_a_record(home: &Home) -> bool {
+    let file = agent_directory(home).join(FILE);
+    // One that can't be looked for may be there.
+    file.try_exists().unwrap_or(true)
+}
 
 /// What a node remembers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +58,7 @@ struct Written {
 impl MemoryFile {
     pub(crate) fn in_directory(directory: &Path, owner: FileOwner) -> MemoryFile {
         MemoryFile {
-            path: directory.join("memory.json"),
+            path: directory.join(FILE),
             owner: owner.with_mode(0o600),
         }
     }

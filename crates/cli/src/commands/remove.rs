@@ -297,9 +297,9 @@ fn failure(error: RemoveError) -> Failure {
         RemoveError::Refused(refusal) => {
             let failure = Failure::refused(what).because(&error);
             match refusal {
-                RemovalRefusal::IsPrimary { .. } => {
-                    failure.next("to stop it, and all writes with it: manada stop")
-                }
+                RemovalRefusal::IsPrimary { .. } => failure
+                    .next("in a protected herd, give its place to another first: manada switchover")
+                    .next("to stop it, and all writes with it: manada stop"),
                 RemovalRefusal::WouldHang { would_hang, .. } => failure
                     .next(format!("start one of {}", would_hang.names.join(", ")))
                     .next("or let commits wait for less first: manada sync off"),

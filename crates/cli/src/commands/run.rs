@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manada_agent::agent::{Agent, OpenAgentError, Reins, Settings, prepare};
 use manada_agent::glance::Glance;
-use manada_agent::{PRIORITY_DEFAULT, store_of, wording};
+use manada_agent::{PRIORITY_DEFAULT, knows_a_record, store_of, wording};
 use manada_core::obstacle::Obstacle;
 use manada_herd::{Home, Node, NodeFile, Protect, StoreAccess};
 use manada_postgres::replace_file::FileOwner;
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 /// What the arguments and the node's file say together; the file has it from then on.
 fn settings(args: &RunArgs, mut node: Node) -> Result<Settings, Failure> {
     let what = "this node is not protected";
-    let told = protect(args, &node.file)?;
+    let told = protect(args, &node.file, knows_a_record(&node.home))?;
     store_of(&told).map_err(|error| Failure::usage(what).because(error))?;
     if node.file.protect.is_none() {
         prepare(&node.home).map_err(|error| Failure::failed(what).because(error))?;
@@ -138,30 +138,11 @@ fn settings(args: &RunArgs, mut node: Node) -> Result<Settings, Failure> {
     })
 }
 
-/// What is to be in the node's file.
-fn protect(args: &RunArgs, file: &NodeFile) -> Result<Protect, Failure> {
+/// What is to be in the node's file; whether the herd has a `record` by then.
+fn protect(args: &RunArgs, file: &NodeFile, record: bool) -> Result<Protect, Failure> {
     let before = file.protect.as_ref();
-    let store = match (&args.store, before) {
-        (Some(given), Some(before)) if *given != before.store => {
-            return Err(
-                Failure::refused("the store of a protected node can't be changed so")
-                    .because(format!(
-                        "its record is in {}: with another store the herd would lose it",
-                        before.store
-                    ))
-                    .next("leave --store out"),
-            );
-        }
-        (_, Some(before)) => before.store.clone(),
-        (Some(given), None) => given.clone(),
-        (None, None) => {
-            return Err(
-                Failure::usage("where the herd's record shall be kept is not said")
-                    .next("manada run --store etcd://HOST,HOST,HOST")
-                    .next("or, for a herd on one machine: manada run --store sqlite:/PATH"),
-            );
-        }
-    };
+    let said = before.map(|before| before.store.as_str());
+    let store = store(args.store.as_deref(), said, record)?;
     let address = match file.address().ip() {
         Some(address) => address,
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -187,6 +168,26 @@ fn protect(args: &RunArgs, file: &NodeFile) -> Result<Protect, Failure> {
         priority,
         store_access: store_access(args, before),
     })
+}
+
+/// Where the herd's record is kept: as given now, or as said `before`, which can be corrected until
+/// this node has known a `record`.
+fn store(given: Option<&str>, before: Option<&str>, record: bool) -> Result<String, Failure> {
+    match (given, before) {
+        (Some(given), Some(before)) if given != before && record => Err(Failure::refused(
+            "the store of a protected node can't be changed so",
+        )
+        .because(format!(
+            "its record is in {before}: with another store the herd would lose it"
+        ))
+        .next("leave --store out")),
+        (Some(store), _) | (None, Some(store)) => Ok(store.to_owned()),
+        (None, None) => Err(
+            Failure::usage("where the herd's record shall be kept is not said")
+                .next("manada run --store etcd://HOST,HOST,HOST")
+                .next("or, for a herd on one machine: manada run --store sqlite:/PATH"),
+        ),
+    }
 }
 
 fn store_access(args: &RunArgs, before: Option<&Protect>) -> StoreAccess {
@@ -403,5 +404,16 @@ mod tests {
             let agent = agent_port(port);
             assert_eq!(agent.abs_diff(port), PORT_DISTANCE);
         }
+    }
+
+    #[test]
+    fn a_mistyped_store_can_be_corrected_until_the_herds_record_is_in_it() {
+        let (typo, meant) = (Some("etcd://host1:2397"), Some("etcd://host1:2379"));
+        assert_eq!(store(typo, None, false).ok().as_deref(), typo);
+        assert_eq!(store(meant, typo, false).ok().as_deref(), meant);
+        assert!(store(typo, meant, true).is_err());
+        assert_eq!(store(None, meant, true).ok().as_deref(), meant);
+        assert_eq!(store(meant, meant, true).ok().as_deref(), meant);
+        assert!(store(None, None, false).is_err());
     }
 }

@@ -14,6 +14,10 @@ use super::agent::Agent;
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long may have passed since clients were seen to get in, if the moment in which they did not
+/// any more is to count as seen: an agent that stands still answers late.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
+
 /// How long a command waits for what it has brought about.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Patience {
@@ -73,12 +77,20 @@ impl<'a> Course<'a> {
 
     /// Waits until another leader, or the same one in a later epoch, lets clients in.
     pub(crate) async fn until_it_leads(&self, limit: Duration) -> Result<NewLeader, Stalled> {
+        let mut open_at = self.was_open.then_some(self.begun);
         let mut closed_at = None;
         let mut last = None;
         while self.begun.elapsed() < limit {
-            if self.was_open && closed_at.is_none() {
-                let closed = lets_in_now(self.agent, self.before).await == Some(false);
-                closed_at = closed.then(Instant::now);
+            if let Some(seen) = open_at {
+                let asked = Instant::now();
+                match lets_in_now(self.agent, self.before).await {
+                    Some(true) => open_at = Some(asked),
+                    Some(false) => {
+                        open_at = None;
+                        closed_at = (seen.elapsed() < SEEN_WITHIN).then(Instant::now);
+                    }
+                    None => {}
+                }
             }
             if let Ok(view) = self.agent.view().await {
                 if let Some((name, epoch)) = reign(&view, self.before)
