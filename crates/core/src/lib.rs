@@ -7,6 +7,7 @@
 //! [`node::Node`] is the whole of it; [`rules::RULES`] is what it goes by.
 
 pub mod action;
+mod adopt;
 pub mod attainable;
 pub mod choice;
 pub mod duty;

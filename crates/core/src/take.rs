@@ -5,34 +5,22 @@ use std::sync::Arc;
 use manada_model::NodeName;
 
 use crate::action::{Order, Rung};
-use crate::guards::Guard;
 use crate::input::{Command, Input, Outcome, StoreState};
 use crate::lane::End;
 use crate::lease::Lease;
 use crate::message::Message;
 use crate::node::{
-    AgentRestart, Election, FailoverWish, Fetch, Following, Handover, Kind, Node, Resignation,
-    Summons, Tenure, WISHES_MAX,
+    AgentRestart, FailoverWish, Fetch, Following, Handover, Kind, Node, Resignation, Summons,
+    WISHES_MAX,
 };
 use crate::position::Epoch;
-use crate::record::{MemberRole, Record, Revision, Versioned};
+use crate::record::{MemberRole, Record, Versioned};
 use crate::server::{Enforced, PrimaryFacts, Promise, ServerFacts};
 use crate::timer::{Moment, Timer};
 use crate::timers::DOUBLINGS_MAX;
 
 /// How many signs of life of a leader can be under way when it resigns.
 const BEATS_UNDER_WAY_MAX: u8 = 1;
-
-/// Whether the last sign of life is known that came before the record was changed. Who replaces an
-/// asynchronous leader has to wait for its end.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum LastBeat {
-    /// It is, since this node has replaced the record of that place.
-    Known {
-        replaced: (u32, Revision),
-    },
-    Unknown,
-}
 
 impl Node {
     pub(crate) fn take(&mut self, input: Input, now: Moment) {
@@ -398,7 +386,7 @@ impl Node {
                 }
                 self.confirmed = Some(record.value.epoch);
                 self.tenure.may_have_resigned = false;
-                self.adopt_after(last_beat_before(&order), Arc::new(record));
+                self.adopt_swapped(&order, Arc::new(record));
                 self.tell_record = true;
                 true
             }
@@ -473,149 +461,6 @@ impl Node {
         if let Some(deadline) = self.lanes.deadman.take() {
             self.lanes.deadline = (outcome == Outcome::Done).then_some(deadline);
         }
-    }
-
-    /// Takes a record that is newer than the one that is known.
-    fn adopt(&mut self, record: Arc<Versioned<Record>>) {
-        self.adopt_after(LastBeat::Unknown, record);
-    }
-
-    fn adopt_after(&mut self, last_beat: LastBeat, record: Arc<Versioned<Record>>) {
-        let known = self.record.as_deref();
-        if known.is_some_and(|known| known.order() >= record.order())
-            || self.is_outdated(&record.value)
-        {
-            return;
-        }
-        // A herd that is taken up again has missed the beats of its leader.
-        let turn = known.is_none_or(|known| {
-            known.value.epoch != record.value.epoch
-                || known.value.leader != record.value.leader
-                || known.value.recoveries != record.value.recoveries
-        });
-        let republished = known.is_none_or(|known| {
-            let (former, now) = (&known.value.policies, &record.value.policies);
-            former.last() != now.last() || former.len() < now.len()
-        });
-        if republished {
-            // A rule counts for what was in force when it was written, not for the same policy later.
-            self.tenure.rule = None;
-        }
-        self.role = record.value.members.get(&self.name).copied();
-        self.record = Some(record);
-        if turn {
-            self.turn(last_beat);
-        }
-    }
-
-    /// Whether that record is older than one by which this node has promised something.
-    fn is_outdated(&self, record: &Record) -> bool {
-        self.promise.is_later_than(record) && self.guards.has(Guard::NeverFollowBelowPromise)
-    }
-
-    /// Another epoch, or another leader in it, or the same after a recovery.
-    fn turn(&mut self, last_beat: LastBeat) {
-        let Some(record) = self.record.clone() else {
-            return;
-        };
-        let record = &record.value;
-        let epoch = record.epoch;
-        self.leader_server = None;
-        self.lanes.probing = false;
-        let recruits = record.leader.is_none() && record.coordinator == self.name;
-        if record.leader.is_some() || (recruits && last_beat == LastBeat::Unknown) {
-            self.restart(&Timer::LeaseLapsed);
-        }
-        if record.leader.is_some() {
-            self.election = Election::default();
-        }
-        self.restart(&Timer::ElectionStalled);
-        self.restart(&Timer::Campaign);
-        let over = |called: Epoch| called < epoch || (called == epoch && record.leader.is_some());
-        if self
-            .summons
-            .as_ref()
-            .is_some_and(|summons| over(summons.epoch))
-        {
-            self.summons = None;
-        }
-        if self.fetch.as_ref().is_some_and(|fetch| over(fetch.epoch)) {
-            self.fetch = None;
-        }
-        if recruits && self.election.epoch < epoch {
-            self.election = self.election_of(epoch, last_beat);
-        }
-        if self
-            .failover
-            .as_ref()
-            .is_some_and(|wish| wish.epoch < epoch)
-        {
-            self.failover = None;
-        }
-        if self
-            .resignation
-            .as_ref()
-            .is_some_and(|resignation| resignation.epoch < epoch)
-        {
-            self.resignation = None;
-        }
-        if self
-            .handover
-            .as_ref()
-            .is_some_and(|handover| handover.epoch < epoch)
-        {
-            self.handover = None;
-        }
-        if self.tenure.epoch != epoch {
-            self.tenure = Tenure {
-                epoch,
-                ..Tenure::default()
-            };
-        }
-        self.rejoin = self.rejoin.anew();
-        self.away.clear();
-        self.settled.clear();
-    }
-
-    /// What is known at the outset of an election in which this node recruits.
-    fn election_of(&self, epoch: Epoch, last_beat: LastBeat) -> Election {
-        let wish = self.failover.as_ref().filter(|wish| wish.epoch < epoch);
-        let resignation = self
-            .resignation
-            .as_ref()
-            .filter(|resignation| resignation.epoch < epoch);
-        let ended = resignation.filter(|resignation| {
-            last_beat
-                == LastBeat::Known {
-                    replaced: resignation.of,
-                }
-        });
-        Election {
-            epoch,
-            preferred: wish
-                .and_then(|wish| wish.to.clone())
-                .or_else(|| resignation.and_then(|resignation| resignation.successor.clone()))
-                .or_else(|| self.election.preferred.clone()),
-            shunned: resignation
-                .map(|resignation| resignation.leader.clone())
-                .or_else(|| self.election.shunned.clone()),
-            ended: ended
-                .map(|resignation| resignation.epoch)
-                .or(self.election.ended),
-            allowed_loss: wish
-                .and_then(|wish| wish.allowed_loss)
-                .or(self.election.allowed_loss),
-            ..Election::default()
-        }
-    }
-}
-
-fn last_beat_before(swap: &Order) -> LastBeat {
-    match swap {
-        Order::Swap { expected, record } => LastBeat::Known {
-            replaced: (record.recoveries, *expected),
-        },
-        _ => LastBeat::Unknown,
     }
 }
 
