@@ -8,8 +8,9 @@ use crate::duty::Duty;
 use crate::input::{Command, LeaderServer, StoreState};
 use crate::node::Node;
 use crate::obstacle::{Obstacle, Unfit};
+use crate::policy::Policy;
 use crate::record::{MemberRole, Mode};
-use crate::server::{Gate, ServerFacts};
+use crate::server::{Gate, PrimaryFacts, ServerFacts};
 use crate::standing::{PromotionStage, Standing};
 use crate::timer::Timer;
 
@@ -271,25 +272,10 @@ impl Node {
         let Some((facts, policy)) = self.leads_with() else {
             return;
         };
-        let streams = |name: &NodeName| {
-            facts
-                .followers
-                .iter()
-                .any(|follower| follower.streaming && follower.name == *name)
-        };
-        let away: Vec<NodeName> = policy
-            .standbys
-            .iter()
-            .filter(|name| !streams(name))
-            .cloned()
-            .collect();
+        let away = away(facts, policy);
         let streaming = policy.standbys.len() - away.len();
-        if streaming < policy.count as usize {
-            obstacles.push(Obstacle::TooFewStandbys {
-                streaming,
-                needed: policy.count,
-                away,
-            });
+        if let Some(too_few) = self.too_few_standbys() {
+            obstacles.push(too_few);
         } else if facts.gate == Gate::Closed && !self.is_caught_up() {
             obstacles.push(Obstacle::QuorumBehind {
                 behind: policy.standbys.clone(),
@@ -304,6 +290,18 @@ impl Node {
                 available: streaming,
             });
         }
+    }
+
+    /// Whether fewer standbys stream than this leader's commits wait for, so that all wait.
+    pub(crate) fn too_few_standbys(&self) -> Option<Obstacle> {
+        let (facts, policy) = self.leads_with()?;
+        let away = away(facts, policy);
+        let streaming = policy.standbys.len() - away.len();
+        (streaming < policy.count as usize).then_some(Obstacle::TooFewStandbys {
+            streaming,
+            needed: policy.count,
+            away,
+        })
     }
 
     fn obstacles_of_follower(&self, leader: &NodeName, obstacles: &mut Vec<Obstacle>) {
@@ -369,4 +367,15 @@ impl Node {
     pub fn server(&self) -> Option<&ServerFacts> {
         self.server.as_ref()
     }
+}
+
+/// The policy's standbys that do not stream.
+fn away(facts: &PrimaryFacts, policy: &Policy) -> Vec<NodeName> {
+    let streams = |name: &NodeName| {
+        facts
+            .follower(name)
+            .is_some_and(|follower| follower.streaming)
+    };
+    let standbys = policy.standbys.iter();
+    standbys.filter(|name| !streams(name)).cloned().collect()
 }

@@ -5,8 +5,9 @@ mod herd;
 use herd::{Herd, epoch, name};
 use manada_core::input::Command;
 use manada_core::obstacle::Obstacle;
-use manada_core::record::Mode;
+use manada_core::record::{Desired, Mode, WhenShort};
 use manada_core::standing::Standing;
+use manada_model::SyncMethod;
 
 #[test]
 fn a_paused_herd_does_nothing_by_itself() {
@@ -62,4 +63,33 @@ fn an_operator_can_move_a_healthy_leader() {
         herd.host("a").core.standing(),
         Standing::Following { .. }
     ));
+}
+
+#[test]
+fn nobody_hands_over_while_too_few_standbys_stream() {
+    let mut herd = Herd::of_three();
+    let switchover = Command::Switchover {
+        to: Some(name("b")),
+    };
+    let both = Command::SetPolicy(Desired {
+        method: SyncMethod::Any,
+        count: 2,
+        standbys: None,
+        when_short: WhenShort::Block,
+    });
+    herd.command("a", both);
+    herd.run_until("any 2", |herd| herd.policy().count == 2 && herd.is_whole());
+    assert_eq!(herd.host("a").core.objection(&switchover), None);
+    herd.power_off("c");
+    herd.run(1_000);
+    let objection = herd.host("a").core.objection(&switchover);
+    let too_few = Obstacle::TooFewStandbys {
+        streaming: 1,
+        needed: 2,
+        away: vec![name("c")],
+    };
+    assert_eq!(objection, Some(too_few));
+    herd.command("a", switchover);
+    herd.run(10_000);
+    assert_eq!(herd.record.value.leader, Some(name("a")));
 }

@@ -8,7 +8,9 @@ use crate::sentences::level_name;
 /// A problem, as sentences.
 pub(crate) fn problem(problem: &Problem) -> String {
     match problem {
-        Problem::NoPrimary => "No primary answered: nothing takes writes here.".to_owned(),
+        Problem::NoPrimary => {
+            "No primary answered: none of the servers that did takes writes.".to_owned()
+        }
         Problem::SeveralPrimaries { nodes } => format!(
             "{} servers take writes: {}. Their data go different ways; stop all but one.",
             nodes.len(),

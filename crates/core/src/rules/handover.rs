@@ -124,6 +124,10 @@ impl Node {
         if facts.gate == Gate::Closed {
             return Err(Obstacle::QuorumBehind { behind: Vec::new() });
         }
+        // The next leader would have no more of them, and could not even let readers in.
+        if let Some(too_few) = self.too_few_standbys() {
+            return Err(too_few);
+        }
         match to {
             Some(to) => match self.unfitness(facts, &to) {
                 None => Ok(to),
