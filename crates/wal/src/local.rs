@@ -24,6 +24,11 @@ const RECORD_BYTES_MAX: usize = 1 << 30;
 
 const PAGE_HEADER_BYTES: u64 = 24;
 const LONG_PAGE_HEADER_BYTES: u64 = 40;
+/// Of a page's header: its flags (`xlp_info`), the one that it begins within a record
+/// (`XLP_FIRST_IS_CONTRECORD`), and how much is left of that record (`xlp_rem_len`).
+const PAGE_INFO_AT: usize = 2;
+const FIRST_IS_CONTINUED: u8 = 1;
+const CONTINUED_BYTES_AT: std::ops::Range<usize> = 16..20;
 
 /// A `pg_wal`, and what its files are cut into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,9 +95,13 @@ impl LocalWal {
             began: 0,
             file: None,
         };
+        let start = self.segment_of(Lsn(begin));
         let Some(previous_record) = reader.record()? else {
-            // It can lie in a file of an earlier timeline, or in one that is gone.
-            return Ok(self.segment_of(Lsn(previous)) != self.segment_of(Lsn(begin)));
+            // It can lie in a file of an earlier timeline, or in one that is gone: then this is the
+            // first that begins in its segment. Behind what was received into a file that is used
+            // again lie records of the segment which that was before.
+            return Ok(self.segment_of(Lsn(previous)) != start
+                && self.begins_first(timeline, start.0, begin)?);
         };
         let end = if is_switch(&previous_record) {
             reader.at.next_multiple_of(self.segment_bytes)
@@ -102,6 +111,29 @@ impl LocalWal {
         let header_bytes = begin.saturating_sub(end);
         let behind_header = end.is_multiple_of(self.page_bytes)
             && [PAGE_HEADER_BYTES, LONG_PAGE_HEADER_BYTES].contains(&header_bytes);
+        Ok(begin == end || behind_header)
+    }
+
+    /// Whether the first record that begins in the segment at `start` begins at `begin`.
+    fn begins_first(&self, timeline: TimelineId, start: u64, begin: u64) -> io::Result<bool> {
+        let mut reader = RecordReader {
+            wal: self,
+            timeline,
+            at: start,
+            began: 0,
+            file: None,
+        };
+        let Some(continued) = reader.continued_bytes(start)? else {
+            return Ok(false);
+        };
+        if continued == 0 {
+            return Ok([start, start + LONG_PAGE_HEADER_BYTES].contains(&begin));
+        }
+        if !reader.take(continued, &mut Vec::new())? {
+            return Ok(false);
+        }
+        let end = reader.at.next_multiple_of(RECORD_ALIGNMENT);
+        let behind_header = end.is_multiple_of(self.page_bytes) && begin == end + PAGE_HEADER_BYTES;
         Ok(begin == end || behind_header)
     }
 
@@ -273,6 +305,21 @@ impl RecordReader<'_> {
         Ok((address == page_start).then_some(length))
     }
 
+    /// How many bytes on that page and those behind belong to a record that began before it.
+    fn continued_bytes(&mut self, page_start: u64) -> io::Result<Option<usize>> {
+        let mut header = [0; PAGE_HEADER_BYTES as usize];
+        if self.page_header(page_start)?.is_none() || !self.read(page_start, &mut header)? {
+            return Ok(None);
+        }
+        let continues = header[PAGE_INFO_AT] & FIRST_IS_CONTINUED != 0;
+        let bytes = header[CONTINUED_BYTES_AT].try_into().expect("four bytes");
+        let bytes = usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX);
+        if bytes > RECORD_BYTES_MAX {
+            return Ok(None);
+        }
+        Ok(Some(if continues { bytes } else { 0 }))
+    }
+
     fn read(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<bool> {
         let start = at / self.wal.segment_bytes * self.wal.segment_bytes;
         if self.file.as_ref().is_none_or(|(open, _)| *open != start) {
@@ -304,7 +351,8 @@ mod tests {
     const SEGMENT: u32 = 1 << 20;
     const PAGE: u32 = 8192;
 
-    /// A record of `length` bytes that begins at `at`, in pages of their own around it.
+    /// A record of `length` bytes that begins at `at`, behind one that began in a file that is gone,
+    /// in pages of their own around it.
     fn write_record(directory: &Path, at: u64, length: usize) -> LocalWal {
         let wal = LocalWal::new(directory, SEGMENT, PAGE);
         std::fs::create_dir_all(&wal.directory).expect("made");
@@ -336,6 +384,13 @@ mod tests {
             let name = wal.file_name(timeline, start + number as u64 * u64::from(SEGMENT));
             std::fs::write(wal.directory.join(name), half).expect("written");
         }
+        let headers = PAGE_HEADER_BYTES * ((at - start).saturating_sub(1) / u64::from(PAGE));
+        let before = (at - start).saturating_sub(LONG_PAGE_HEADER_BYTES + headers);
+        continue_on(
+            &wal,
+            start,
+            u32::try_from(before).expect("less than a segment"),
+        );
         wal
     }
 
@@ -393,6 +448,56 @@ mod tests {
         let place = usize::try_from(at % u64::from(SEGMENT)).expect("small");
         bytes[place..place + record.len()].copy_from_slice(&record);
         std::fs::write(&file, bytes).expect("written");
+    }
+
+    /// Says in the header of the page at `at` that a record of the segment before goes on there.
+    fn continue_on(wal: &LocalWal, at: u64, bytes: u32) {
+        let file = wal.directory.join(wal.file_name(TimelineId(1), at));
+        let mut page = std::fs::read(&file).expect("there");
+        page[PAGE_INFO_AT] |= FIRST_IS_CONTINUED;
+        page[CONTINUED_BYTES_AT].copy_from_slice(&bytes.to_le_bytes());
+        std::fs::write(&file, page).expect("written");
+    }
+
+    #[test]
+    fn a_record_of_a_segment_that_was_used_again_does_not_go_on() {
+        // Behind the first record of the segment, in one page with it, lies one that was there
+        // before: what it says to follow is in a file that is gone.
+        let directory = tempfile::tempdir().expect("a directory");
+        let first = (5 << 20) + 40;
+        let wal = write_record(directory.path(), first, 120);
+        let gone = (2 << 20) + 4096;
+        let stale = first + 120;
+        add_record(&wal, stale, gone);
+        assert!(!wal.goes_on_at(Lsn(stale)).expect("readable"));
+        let end = wal.end_behind(TimelineId(1), Lsn(stale)).expect("readable");
+        assert_eq!(end, Lsn(stale));
+
+        // The first of the segment does, whatever has become of the file before.
+        add_record(&wal, first, gone);
+        assert!(wal.goes_on_at(Lsn(first)).expect("readable"));
+        assert!(wal.goes_on_at(Lsn(5 << 20)).expect("readable"));
+    }
+
+    #[test]
+    fn the_first_record_behind_one_that_began_in_a_lost_file_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let start = 5 << 20;
+        let gone = (5 << 20) - 4096;
+        for (continued, begin) in [
+            (100, start + 40 + 104),
+            // Its end fills the first page, or goes on to the second.
+            (8152, start + 8192),
+            (8152 + 10, start + 8192 + 24 + 16),
+        ] {
+            let wal = write_record(directory.path(), begin + 4096, 64);
+            continue_on(&wal, start, continued);
+            let at_header = begin.is_multiple_of(8192);
+            add_record(&wal, if at_header { begin + 24 } else { begin }, gone);
+            assert!(wal.goes_on_at(Lsn(begin)).expect("readable"), "{continued}");
+            add_record(&wal, begin + 512, gone);
+            assert!(!wal.goes_on_at(Lsn(begin + 512)).expect("readable"));
+        }
     }
 
     #[test]

@@ -14,12 +14,13 @@ use manada_postgres::replace_file::{FileOwner, replace_file};
 use super::Shared;
 use super::error::OrderError;
 
-/// What no failover is safe without, and `hot_standby`: a standby that takes no sessions says no
-/// coordinator where its WAL ends.
-const OWN: [&str; 4] = [
+/// What no failover is safe without, and what a standby does not follow without: `hot_standby`, since
+/// one that takes no sessions says no coordinator where its WAL ends, and the name of its slot.
+const OWN: [&str; 5] = [
     "hot_standby",
     "synchronous_standby_names",
     "primary_conninfo",
+    "primary_slot_name",
     "restore_command",
 ];
 

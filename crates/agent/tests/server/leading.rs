@@ -130,6 +130,11 @@ pub(crate) fn what_alter_system_sets_does_not_outlast_an_order() -> TestOutcome 
         let facts = n2.standby_that("is settled", |facts| facts.settled).await;
         assert_eq!((facts.follows, facts.streams), (None, false));
 
+        n2.alter_system("primary_slot_name = 'of_nobody'").await;
+        n2.done(Order::Follow { leader: name("n1") }).await;
+        n2.standby_that("streams again", |facts| facts.streams)
+            .await;
+
         n2.alter_system("hot_standby = off").await;
         n2.done(Order::Stop(Stop::Fast)).await;
         n2.done(Order::StartStandby { follow: None }).await;
