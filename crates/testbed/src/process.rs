@@ -1,8 +1,10 @@
 //! Processes: who is alive, who works below a directory, and how they are ended.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -103,7 +105,27 @@ fn fields_from_state(pid: Pid) -> Option<String> {
 /// The processes whose working directory is `directory` or below it. Every process of a
 /// PostgreSQL server works in its data directory.
 pub(crate) fn working_below(directory: &Path) -> Vec<Pid> {
-    all(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory)))
+    all(|process| works_below(process, directory))
+}
+
+/// Those, and the processes with an argument that lies there: an agent works in the root.
+pub(crate) fn at_work_in(directory: &Path) -> Vec<Pid> {
+    all(|process| {
+        let below = |argument: OsString| Path::new(&argument).starts_with(directory);
+        works_below(process, directory) || arguments(process).into_iter().any(below)
+    })
+}
+
+fn works_below(process: &Path, directory: &Path) -> bool {
+    fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
+}
+
+/// What a process was called with, given its directory in `/proc`.
+fn arguments(process: &Path) -> Vec<OsString> {
+    let line = fs::read(process.join("cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0)
+        .map(|argument| OsString::from_vec(argument.to_vec()))
+        .collect()
 }
 
 /// The processes of which `choose` says yes, given their directory in `/proc`.

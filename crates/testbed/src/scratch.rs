@@ -98,8 +98,34 @@ fn owner(name: &str) -> Option<ProcessIdentity> {
 }
 
 fn clear(directory: &Path) {
-    process::end(|| process::working_below(directory));
+    process::end(|| process::at_work_in(directory));
     unmount_below(directory);
     // Another test process may be sweeping the same one.
     fs::remove_dir_all(directory).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::wait::wait_until;
+
+    #[test]
+    fn a_daemon_that_works_elsewhere_ends_with_the_place_it_was_told_of() {
+        let scratch = Scratch::new();
+        let file = scratch.path().join("told");
+        fs::write(&file, "").expect("written");
+        let mut tail = Command::new("tail");
+        let mut daemon = tail
+            .arg("-f")
+            .arg(&file)
+            .current_dir("/")
+            .spawn()
+            .expect("there is such a program");
+        drop(scratch);
+        wait_until("it has ended", || {
+            daemon.try_wait().expect("it is ours").is_some()
+        });
+    }
 }
