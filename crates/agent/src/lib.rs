@@ -27,7 +27,6 @@ use manada_herd::Home;
 
 pub use founding::PRIORITY_DEFAULT;
 pub use loss::LostRecord;
-pub use memory::knows_a_record;
 pub use store_access::{StoreAccessError, store_of};
 
 /// Where a node's agent keeps its own files.

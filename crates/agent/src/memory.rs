@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use manada_core::record::{Record, Versioned};
-use manada_herd::Home;
 use manada_postgres::replace_file::{FileOwner, replace_file};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::agent_directory;
 use crate::orders::with_causes;
 use crate::peers::Book;
 
@@ -25,13 +23,6 @@ const FILE: &str = "memory.json";
 /// How long after a change it is written: not while a failover wants the disk, and once for the
 /// changes that it makes.
 const WRITTEN_AFTER: Duration = Duration::from_secs(1);
-
-/// Whether the agent of that home has ever known a record of its herd.
-pub fn knows_a_record(home: &Home) -> bool {
-    let file = agent_directory(home).join(FILE);
-    // One that can't be looked for may be there.
-    file.try_exists().unwrap_or(true)
-}
 
 /// What a node remembers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use manada_agent::agent::{Agent, OpenAgentError, Reins, Settings, prepare};
 use manada_agent::glance::Glance;
-use manada_agent::{PRIORITY_DEFAULT, knows_a_record, store_of, wording};
+use manada_agent::{PRIORITY_DEFAULT, store_of, wording};
 use manada_core::obstacle::Obstacle;
 use manada_herd::{Home, Node, NodeFile, Protect, StoreAccess};
 use manada_postgres::replace_file::FileOwner;
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
 /// What the arguments and the node's file say together; the file has it from then on.
 fn settings(args: &RunArgs, mut node: Node) -> Result<Settings, Failure> {
     let what = "this node is not protected";
-    let told = protect(args, &node.file, knows_a_record(&node.home))?;
+    let told = protect(args, &node.file)?;
     store_of(&told).map_err(|error| Failure::usage(what).because(error))?;
     if node.file.protect.is_none() {
         prepare(&node.home).map_err(|error| Failure::failed(what).because(error))?;
@@ -138,11 +138,11 @@ fn settings(args: &RunArgs, mut node: Node) -> Result<Settings, Failure> {
     })
 }
 
-/// What is to be in the node's file; whether the herd has a `record` by then.
-fn protect(args: &RunArgs, file: &NodeFile, record: bool) -> Result<Protect, Failure> {
+/// What is to be in the node's file.
+fn protect(args: &RunArgs, file: &NodeFile) -> Result<Protect, Failure> {
     let before = file.protect.as_ref();
     let said = before.map(|before| before.store.as_str());
-    let store = store(args.store.as_deref(), said, record)?;
+    let store = store(args.store.as_deref(), said)?;
     let address = match file.address().ip() {
         Some(address) => address,
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -170,11 +170,10 @@ fn protect(args: &RunArgs, file: &NodeFile, record: bool) -> Result<Protect, Fai
     })
 }
 
-/// Where the herd's record is kept: as given now, or as said `before`, which can be corrected until
-/// this node has known a `record`.
-fn store(given: Option<&str>, before: Option<&str>, record: bool) -> Result<String, Failure> {
+/// Where the herd's record is kept: as given now, or as said `before`.
+fn store(given: Option<&str>, before: Option<&str>) -> Result<String, Failure> {
     match (given, before) {
-        (Some(given), Some(before)) if given != before && record => Err(Failure::refused(
+        (Some(given), Some(before)) if given != before => Err(Failure::refused(
             "the store of a protected node can't be changed so",
         )
         .because(format!(
@@ -404,16 +403,5 @@ mod tests {
             let agent = agent_port(port);
             assert_eq!(agent.abs_diff(port), PORT_DISTANCE);
         }
-    }
-
-    #[test]
-    fn a_mistyped_store_can_be_corrected_until_the_herds_record_is_in_it() {
-        let (typo, meant) = (Some("etcd://host1:2397"), Some("etcd://host1:2379"));
-        assert_eq!(store(typo, None, false).ok().as_deref(), typo);
-        assert_eq!(store(meant, typo, false).ok().as_deref(), meant);
-        assert!(store(typo, meant, true).is_err());
-        assert_eq!(store(None, meant, true).ok().as_deref(), meant);
-        assert_eq!(store(meant, meant, true).ok().as_deref(), meant);
-        assert!(store(None, None, false).is_err());
     }
 }

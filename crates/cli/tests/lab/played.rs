@@ -6,7 +6,7 @@ use insta::{Settings, assert_snapshot};
 use manada_testbed::{Missing, Outcome, Programs};
 use serde_json::Value;
 
-use crate::lab::{MANADA, Place};
+use crate::lab::{MANADA, Place, on_a_host_of_its_own};
 
 pub(crate) fn every_version_plays_the_practice_and_leaves_nothing(programs: Programs) -> Outcome {
     let place = Place::new(&programs);
@@ -118,25 +118,27 @@ pub(crate) fn a_killed_primary_is_replaced_in_spanish_too() -> Outcome {
 }
 
 fn protected_lab(language: &str, lines: &[&str]) -> Outcome {
-    let place = Place::new(&Programs::any()?);
-    let text = place.succeed(&["--protect", "--lang", language]);
-    for line in lines {
-        assert!(text.contains(line), "{line} is not shown:\n{text}");
-    }
-    assert!(
-        text.lines()
-            .all(|line| line.chars().count() <= 80 || line.contains("postgresql://")),
-        "{text}"
-    );
-    // By then another node leads; its agents go on.
-    assert_eq!(place.sql("node1", "SELECT pg_is_in_recovery()"), "t");
-    if language == "en" {
-        a_lab_without_its_record_says_how_to_go_on(&place);
-    }
-    place.succeed(&["rm"]);
-    assert_eq!(place.entries(), [""; 0]);
-    assert_eq!(place.processes(), [""; 0]);
-    Ok(())
+    let programs = Programs::any()?;
+    on_a_host_of_its_own(|| {
+        let place = Place::new(&programs);
+        let text = place.succeed(&["--protect", "--lang", language]);
+        for line in lines {
+            assert!(text.contains(line), "{line} is not shown:\n{text}");
+        }
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= 80 || line.contains("postgresql://")),
+            "{text}"
+        );
+        // By then another node leads; its agents go on.
+        assert_eq!(place.sql("node1", "SELECT pg_is_in_recovery()"), "t");
+        if language == "en" {
+            a_lab_without_its_record_says_how_to_go_on(&place);
+        }
+        place.succeed(&["rm"]);
+        assert_eq!(place.entries(), [""; 0]);
+        assert_eq!(place.processes(), [""; 0]);
+    })
 }
 
 fn regex(text: &str) -> String {

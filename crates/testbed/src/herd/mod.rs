@@ -100,7 +100,7 @@ impl ProtectedHerd {
         // Any one of them may be the one, so each holds commits up.
         let synchronous = names.len() - 1;
         let herd = ProtectedHerd::of(network, nodes, etcd, synchronous);
-        herd.must_become_whole(START_MAX);
+        herd.must_begin();
         Ok(herd)
     }
 
@@ -128,7 +128,7 @@ impl ProtectedHerd {
             .collect::<Result<Vec<_>, _>>()?;
         let nodes = manada::make(machines, shape.policy(), &etcd.uri());
         let herd = ProtectedHerd::of(network, nodes, etcd, shape.synchronous());
-        herd.must_become_whole(START_MAX);
+        herd.must_begin();
         if let Some(wish) = shape.wish() {
             // Its servers may be whole before the store has a record of the herd.
             wait_until("the herd does as it is told", || {
@@ -138,6 +138,12 @@ impl ProtectedHerd {
             herd.must_become_whole(START_MAX);
         }
         Ok(herd)
+    }
+
+    /// Waits until it is whole, and its first reign has its rule: a write before would be of none.
+    fn must_begin(&self) {
+        self.must_become_whole(START_MAX);
+        wait_until("the first reign has begun", || !self.reigns().is_empty());
     }
 
     /// A herd of nodes that somebody else has set up on hosts of `network`. It is whole when so
