@@ -12,8 +12,8 @@ use crate::record::{Record, Revision, Versioned};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "say")]
 pub enum Message {
-    /// From a leader whose server is gone, or that was told to hand over: it will not come back in
-    /// this epoch by itself.
+    /// From a leader whose server is gone, or that was told to hand over: it makes way, and starts
+    /// in place only if nobody has taken over for a while.
     Resigned {
         /// The reign that ends.
         epoch: Epoch,

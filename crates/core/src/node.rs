@@ -159,7 +159,7 @@ pub(crate) struct Tenure {
     pub(crate) may_have_resigned: bool,
 }
 
-/// A leader's word that it does not come back by itself.
+/// A leader's word that it makes way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Resignation {
     pub(crate) epoch: Epoch,
